@@ -1,0 +1,305 @@
+"""The checked doors of the kernel sets: what every public kernel checks before a line of it runs.
+
+Compiled code checks nothing, so no array may pass that a kernel could read or write outside of. `checked` puts the check
+of the kernel's own name in front of it; ``kernel.__wrapped__`` is the kernel without its door.
+"""
+
+import functools
+import math
+
+import numpy as np
+
+from .contract import ACTIVATIONS, COEFFICIENTS, RULES, parse, parse_loss
+
+__all__ = ["CHECKS", "checked"]
+
+
+def checked(kernel):
+    """Put the check named like `kernel` in front of it."""
+    check = CHECKS[kernel.__name__]
+
+    @functools.wraps(kernel)
+    def door(*args, **kwargs):
+        check(*args, **kwargs)
+        return kernel(*args, **kwargs)
+
+    return door
+
+
+def _describe(value):
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} array of shape {value.shape}"
+    return type(value).__name__
+
+
+def matrix(name, array, shape=None, dtype=None):
+    """`array` must be a 2-D float32 or float64 ndarray with contiguous rows, of `shape` where that is not None."""
+    if not isinstance(array, np.ndarray) or array.dtype.char not in "fd":
+        raise TypeError(f"{name} must be a float32 or float64 array, got {_describe(array)}")
+    if not array.dtype.isnative:
+        raise TypeError(f"{name} must have the machine's byte order, got dtype {array.dtype.str}")
+    if array.ndim != 2:
+        raise ValueError(f"{name} must have two dimensions, got shape {array.shape}")
+    if dtype is not None and array.dtype != dtype:
+        raise TypeError(f"{name} is {array.dtype}, but the other arrays are {dtype}")
+    if array.size == 0:
+        raise ValueError(f"{name} is empty: shape {array.shape}")
+    if shape is not None:
+        for have, want in zip(array.shape, shape, strict=True):
+            if want is not None and have != want:
+                wanted = ", ".join("any" if n is None else str(n) for n in shape)
+                raise ValueError(f"{name} has shape {array.shape}, should be ({wanted})")
+    rows, columns = array.strides
+    itemsize = array.itemsize
+    if (columns != itemsize and array.shape[1] > 1) or (rows < array.shape[1] * itemsize and array.shape[0] > 1):
+        raise ValueError(f"{name} must have contiguous rows (numpy.ascontiguousarray), got strides {array.strides}")
+    if rows % itemsize or not array.flags.aligned:
+        raise ValueError(f"{name} must be aligned to its items, got strides {array.strides}")
+    return array
+
+
+def writable(name, array, shape, dtype):
+    """`array` must be such a matrix that a kernel may write."""
+    matrix(name, array, shape, dtype)
+    if not array.flags.writeable:
+        raise ValueError(f"{name} is read-only")
+
+
+def check_out(out, shape, dtype, in_place=None, **inputs):
+    """`out` must have the result's shape and share no memory with an input, except be `in_place` itself."""
+    if out is None:
+        return
+    writable("out", out, shape, dtype)
+    if not out.flags.c_contiguous:
+        raise ValueError(f"out must be C-contiguous, got strides {out.strides}")
+    for name, array in inputs.items():
+        same = array is in_place and out.ctypes.data == array.ctypes.data and out.strides == array.strides
+        if not same and np.may_share_memory(out, array):
+            raise ValueError(f"out overlaps {name}")
+
+
+def _linear_forward(W, A_prev, b, out=None):
+    matrix("W", W)
+    matrix("A_prev", A_prev, (W.shape[1], None), W.dtype)
+    matrix("b", b, (W.shape[0], 1), W.dtype)
+    check_out(out, (W.shape[0], A_prev.shape[1]), W.dtype, W=W, A_prev=A_prev, b=b)
+
+
+def _linear_backward(dZ, A_prev, W):
+    matrix("W", W)
+    matrix("A_prev", A_prev, (W.shape[1], None), W.dtype)
+    matrix("dZ", dZ, (W.shape[0], A_prev.shape[1]), W.dtype)
+
+
+def _elementwise(Z, out=None):
+    matrix("Z", Z)
+    check_out(out, Z.shape, Z.dtype, in_place=Z, Z=Z)
+
+
+def _with_parameter(activation):
+    row = ACTIVATIONS[activation]
+
+    def check(Z, value, out):
+        _elementwise(Z, out)
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.floating, np.integer)):
+            raise TypeError(f"{row.parameter} must be a number, got {type(value).__name__}")
+        if not (row.low <= value <= row.high and math.isfinite(value)):
+            upper = "" if math.isinf(row.high) else f" to {row.high:g}"
+            raise ValueError(f"{row.parameter} must be from {row.low:g}{upper}, got {value}")
+
+    return check
+
+
+def _leaky_relu(Z, slope=0.01, out=None):
+    _with_parameter("leaky_relu")(Z, slope, out)
+
+
+def _elu(Z, alpha=1.0, out=None):
+    _with_parameter("elu")(Z, alpha, out)
+
+
+def _layer_forward(W, A_prev, b, activation):
+    _linear_forward(W, A_prev, b)
+    parse(activation, ACTIVATIONS, "activation")
+
+
+def _layer_backward(dZ, W, A_prev, Z_prev, activation_prev):
+    _linear_backward(dZ, A_prev, W)
+    if (Z_prev is None) != (activation_prev is None):
+        raise ValueError("Z_prev and activation_prev go together: both are given, or both None for the first layer")
+    if Z_prev is not None:
+        matrix("Z_prev", Z_prev, A_prev.shape, W.dtype)
+        parse(activation_prev, ACTIVATIONS, "activation")
+
+
+def check_targets(Y, loss, n, m, dtype):
+    """Y must be (n, m) of `dtype`, or for cross-entropy class indices, int64 of shape (1, m), from 0 to n - 1."""
+    if loss == "cross_entropy" and isinstance(Y, np.ndarray) and Y.dtype == np.int64:
+        if Y.shape != (1, m):
+            raise ValueError(f"Y of class indices has shape {Y.shape}, should be (1, {m})")
+        if not Y.flags.c_contiguous:
+            raise ValueError(f"Y must be C-contiguous, got strides {Y.strides}")
+        if Y.min() < 0 or Y.max() >= n:
+            raise ValueError(f"Y holds class indices from {Y.min()} to {Y.max()}, accepted: 0 to {n - 1}")
+        return
+    matrix("Y", Y, (n, m), dtype)
+
+
+def check_sample_weight(sample_weight, m, dtype):
+    """sample_weight must be (1, m), finite, not negative, and not all zero."""
+    if sample_weight is None:
+        return
+    matrix("sample_weight", sample_weight, (1, m), dtype)
+    if not (np.isfinite(sample_weight).all() and (sample_weight >= 0).all() and sample_weight.any()):
+        raise ValueError("sample_weight must hold finite numbers that are not negative, and not only zeros")
+
+
+def _output_head(Z, Y, loss, output, sample_weight=None):
+    matrix("Z", Z)
+    _, name, _ = parse_loss(loss, output)
+    check_targets(Y, name, *Z.shape, Z.dtype)
+    check_sample_weight(sample_weight, Z.shape[1], Z.dtype)
+
+
+def check_rate(rate):
+    """A dropout rate is a number from 0, and below 1."""
+    if isinstance(rate, bool) or not isinstance(rate, (int, float, np.floating, np.integer)):
+        raise TypeError(f"dropout rate must be a number, got {type(rate).__name__}")
+    if not 0 <= rate < 1:
+        raise ValueError(f"dropout rate must be from 0 to below 1, got {rate}")
+
+
+def check_key(key):
+    """A key is an int that fits 32 bits."""
+    if isinstance(key, bool) or not isinstance(key, (int, np.integer)):
+        raise TypeError(f"key must be an int, got {type(key).__name__}")
+    if not 0 <= key < 2**32:
+        raise ValueError(f"key must be from 0 to 2**32 - 1, got {key}")
+
+
+def _dropout(A, rate, key, out=None):
+    matrix("A", A)
+    check_rate(rate)
+    check_key(key)
+    check_out(out, A.shape, A.dtype, in_place=A, A=A)
+
+
+def _check_coefficients(coefficients, shape):
+    if not isinstance(coefficients, np.ndarray) or coefficients.dtype != np.float64:
+        raise TypeError(f"coefficients must be a float64 array, got {_describe(coefficients)}")
+    if coefficients.shape != shape or not coefficients.flags.c_contiguous:
+        raise ValueError(f"coefficients has shape {coefficients.shape}, should be {shape}, C-contiguous")
+    if not np.isfinite(coefficients).all():
+        raise ValueError("coefficients must be finite")
+
+
+def _update(parameter, gradient, state, coefficients, rule):
+    name, _ = parse(rule, RULES, "rule")
+    matrix("parameter", parameter)
+    writable("parameter", parameter, parameter.shape, parameter.dtype)
+    matrix("gradient", gradient, parameter.shape, parameter.dtype)
+    slots = RULES[name].slots
+    if len(state) != len(slots):
+        raise ValueError(f"state has {len(state)} arrays, rule {name!r} needs {len(slots)}: {slots}")
+    for slot, array in zip(slots, state, strict=True):
+        writable(f"state {slot}", array, parameter.shape, parameter.dtype)
+    _check_coefficients(coefficients, (len(COEFFICIENTS),))
+
+
+def _dot(w, x):
+    matrix("w", w, (None, 1))
+    matrix("x", x, w.shape, w.dtype)
+    for name, array in (("w", w), ("x", x)):
+        if not array.flags.c_contiguous:
+            raise ValueError(f"{name} must be C-contiguous, got strides {array.strides}")
+
+
+def _logistic_gradient(W, b, X, Y):
+    matrix("W", W, (1, None))
+    matrix("b", b, (1, 1), W.dtype)
+    matrix("X", X, (W.shape[1], None), W.dtype)
+    matrix("Y", Y, (1, X.shape[1]), W.dtype)
+
+
+def _check_parameters(name, arrays, like, dtype):
+    if len(arrays) != len(like):
+        raise ValueError(f"{name} has {len(arrays)} arrays, should have {len(like)}")
+    for i, (array, other) in enumerate(zip(arrays, like, strict=True)):
+        writable(f"{name} {'Wb'[i % 2]}{i // 2 + 1}", array, other.shape, dtype)
+
+
+def _check_order(order, m):
+    if order is None:
+        return m
+    if not isinstance(order, np.ndarray) or order.dtype != np.int64 or order.ndim != 1:
+        raise TypeError(f"order must be a 1-D int64 array of example indices, got {_describe(order)}")
+    if order.size == 0 or not order.flags.c_contiguous:
+        raise ValueError("order must be C-contiguous and not empty")
+    if order.min() < 0 or order.max() >= m:
+        raise ValueError(f"order holds indices from {order.min()} to {order.max()}, accepted: 0 to {m - 1}")
+    return order.size
+
+
+def _train_epoch(
+    parameters, X, Y, order, batch_size, activations, output, loss, rule, state, coefficients,
+    l2=0.0, dropout=None, key=0, sample_weight=None,
+):  # fmt: skip
+    if len(parameters) < 2 or len(parameters) % 2:
+        raise ValueError(f"parameters must be [W1, b1, ..., WL, bL], got {len(parameters)} arrays")
+    layers = len(parameters) // 2
+    if not isinstance(X, np.ndarray) or X.dtype.char not in "fd" or not X.dtype.isnative:
+        raise TypeError(f"X must be a float32 or float64 array, got {_describe(X)}")
+    if X.ndim != 2 or not (X.flags.c_contiguous or X.flags.f_contiguous):
+        raise ValueError(f"X must have two dimensions and be C- or F-contiguous, got {_describe(X)}")
+    if X.size == 0:
+        raise ValueError(f"X is empty: shape {X.shape}")
+    n, m = X.shape
+    for l in range(layers):
+        W, b = parameters[2 * l], parameters[2 * l + 1]
+        writable(f"W{l + 1}", W, (None, n), X.dtype)
+        n = W.shape[0]
+        writable(f"b{l + 1}", b, (n, 1), X.dtype)
+    if len(activations) != layers - 1:
+        raise ValueError(f"activations has {len(activations)} names, {layers - 1} hidden layers need one each")
+    for activation in activations:
+        parse(activation, ACTIVATIONS, "activation")
+    _, name, _ = parse_loss(loss, output)
+    check_targets(Y, name, n, m, X.dtype)
+    check_sample_weight(sample_weight, m, X.dtype)
+    visited = _check_order(order, m)
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
+        raise TypeError(f"batch_size must be an int, got {type(batch_size).__name__}")
+    if not 1 <= batch_size <= m:
+        raise ValueError(f"batch_size must be from 1 to m = {m}, got {batch_size}")
+    slots = RULES[parse(rule, RULES, "rule")[0]].slots
+    if len(state) != len(slots):
+        raise ValueError(f"state has {len(state)} slots, rule {rule!r} needs {len(slots)}: {slots}")
+    for slot, arrays in zip(slots, state, strict=True):
+        _check_parameters(f"state {slot}", arrays, parameters, X.dtype)
+    _check_coefficients(coefficients, (-(-visited // batch_size), len(COEFFICIENTS)))
+    if not (math.isfinite(l2) and l2 >= 0):
+        raise ValueError(f"l2 must be a finite number that is not negative, got {l2}")
+    if dropout is not None:
+        if len(dropout) != layers:
+            raise ValueError(f"dropout has {len(dropout)} rates, should have {layers}: the input's and each hidden layer's")
+        for rate in dropout:
+            check_rate(rate)
+    check_key(key)
+
+
+CHECKS = {
+    "dot": _dot,
+    "logistic_gradient": _logistic_gradient,
+    "linear_forward": _linear_forward,
+    "linear_backward": _linear_backward,
+    **{f"{name}{suffix}": _elementwise for name in ACTIVATIONS for suffix in ("", "_derivative")},
+    **{f"leaky_relu{suffix}": _leaky_relu for suffix in ("", "_derivative")},
+    **{f"elu{suffix}": _elu for suffix in ("", "_derivative")},
+    "softmax": _elementwise,
+    "layer_forward": _layer_forward,
+    "layer_backward": _layer_backward,
+    "output_head": _output_head,
+    "dropout": _dropout,
+    "update": _update,
+    "train_epoch": _train_epoch,
+}
