@@ -1,37 +1,41 @@
-# make demo | test | lint | bench | clean.  Needs Python 3.11 or later with venv, and nothing else.
+# make demo | test | lint | bench | clean.  Needs Python 3.11 to 3.14 with venv and pip; everything else goes into $(VENV).
 PYTHON ?= python3
 VENV ?= .venv
-
-# Stamps say what is installed; a change of pyproject.toml installs again. Every path is quoted or relative,
-# so that the directory may have spaces in its name.
 BIN := $(VENV)/bin
-SOURCES_OF_SETUP := pyproject.toml Makefile
+
+# Every path is quoted and relative to this directory, whose own name may have spaces; $(VENV) may not.
+# Programs are called as modules: scripts in bin/ hold an absolute path, which breaks when the directory moves.
+RUN := "$(BIN)/python" -m
 
 .PHONY: demo test lint bench clean
+.NOTPARALLEL: # the stamps below install into one environment
 
 demo: $(VENV)/stamp-demo
-	"$(BIN)/jitprop" demo
+	$(RUN) jitprop demo
 
 test: lint
-	"$(BIN)/python" -m pytest $(PYTEST_ARGS)
+	$(RUN) pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/stamp-dev
-	"$(BIN)/ruff" check .
-	"$(BIN)/mypy"
+	$(RUN) ruff check .
+	$(RUN) mypy
 
 bench: $(VENV)/stamp-bench
-	"$(BIN)/asv" run --python=same --quick HEAD^!
+	$(RUN) asv machine --yes
+	$(RUN) asv run --show-stderr 'HEAD^!'
 
 clean:
 	rm -rf "$(VENV)" build dist .asv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src kernels tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# A stamp says that its extras are installed; when pyproject.toml changes they are installed again.
 $(VENV)/stamp-demo: EXTRAS := sklearn,plot
 $(VENV)/stamp-dev: EXTRAS := dev
-$(VENV)/stamp-bench: EXTRAS := dev,bench
-$(VENV)/stamp-%: $(SOURCES_OF_SETUP)
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "jitprop needs Python 3.11 or later, and '$(PYTHON)' is not; try: make PYTHON=python3.11" >&2; exit 1; }
+$(VENV)/stamp-bench: EXTRAS := bench
+$(VENV)/stamp-%: pyproject.toml
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || { \
+	    echo "jitprop needs Python 3.11 to 3.14, which '$(PYTHON)' is not; name one: make PYTHON=python3.11" >&2; \
+	    exit 1; }
 	"$(PYTHON)" -m venv "$(VENV)"
-	"$(BIN)/python" -m pip install --quiet --editable ".[$(EXTRAS)]"
+	$(RUN) pip install --quiet --editable '.[$(EXTRAS)]'
 	@touch "$@"

@@ -1,0 +1,13 @@
+"""What all tests share: Hypothesis draws the same examples every time, and figures need no display."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# The first example may wait for a compile, which is neither a slow test nor a flaky one.
+settings.register_profile(
+    "jitprop", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("jitprop")
+
+os.environ.setdefault("MPLBACKEND", "Agg")  # also for the processes that tests start
