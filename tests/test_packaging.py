@@ -39,12 +39,11 @@ def python_files(package: str) -> list[Path]:
 
 def run(*arguments: str | Path, **environment: str) -> str:
     command = [sys.executable, *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True
+    )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
-
-
-# ---- what is shipped
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +63,9 @@ def wheel(built: Path) -> Path:
 def test_wheel_holds_both_packages_and_nothing_else(wheel: Path):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     sources = {
-        file.relative_to(root).as_posix() for package, root in PACKAGES.items() for file in python_files(package)
+        file.relative_to(root).as_posix()
+        for package, root in PACKAGES.items()
+        for file in python_files(package)
     }
     assert sources <= names
     assert {"jitprop/py.typed", "jitprop_kernels/py.typed"} <= names
@@ -124,8 +125,6 @@ def test_wheel_alone_imports_and_trains(wheel: Path, tmp_path: Path):
     run("-I", "-S", "-W", "error", "-c", ALONE, ",".join(RUN_TIME | set(PACKAGES)), tmp_path, *sorted(homes))
 
 
-# ---- what an import does
-
 IMPORT = """
 import sys
 import numba
@@ -146,9 +145,6 @@ def test_import_compiles_nothing_and_needs_no_extra(tmp_path: Path):
     third_party = run("-c", IMPORT, JITPROP_CACHE_DIR=str(cache), NUMBA_CACHE_DIR=str(cache)).split()
     assert set(third_party) <= set(PACKAGES) | RUN_TIME
     assert not [file for file in cache.rglob("*") if file.is_file()]
-
-
-# ---- which way imports run
 
 
 def runs(tree: ast.AST) -> Iterator[ast.AST]:
@@ -172,7 +168,9 @@ def imports(file: Path, root: Path, nodes=runs) -> Iterator[tuple[str, ...]]:
             yield from ((*base, alias.name) for alias in node.names)
 
 
-@pytest.mark.parametrize("file", python_files("jitprop_kernels"), ids=lambda file: file.name)
+@pytest.mark.parametrize(
+    "file", python_files("jitprop_kernels"), ids=lambda file: file.relative_to(ROOT).as_posix()
+)
 def test_kernels_import_numpy_and_numba_only(file: Path):
     allowed = sys.stdlib_module_names | RUN_TIME | {"jitprop_kernels"}
     found = {name[0] for name in imports(file, PACKAGES["jitprop_kernels"], nodes=ast.walk)}
@@ -186,13 +184,15 @@ def place(name: tuple[str, ...]) -> str | None:
     return name[1] if len(name) > 1 and name[1] in RANK else "__init__"
 
 
-@pytest.mark.parametrize("file", python_files("jitprop"), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", python_files("jitprop"), ids=lambda file: file.relative_to(ROOT).as_posix())
 def test_imports_run_downwards(file: Path):
     module = file.relative_to(PACKAGES["jitprop"] / "jitprop").parts[0].removesuffix(".py")
     assert module in RANK, f"give {module} a place in LAYERS"
     for name in imports(file, PACKAGES["jitprop"]):
         reached = place(name)
-        assert reached is None or RANK[reached] >= RANK[module], f"{module} imports {'.'.join(name)} from above"
+        assert reached is None or RANK[reached] >= RANK[module], (
+            f"{module} imports {'.'.join(name)} from above"
+        )
 
 
 def test_python_versions_are_stated_once_each():
