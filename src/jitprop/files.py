@@ -1,0 +1,78 @@
+"""Files that appear whole or not at all."""
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+__all__ = ["replacing"]
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str], text: bool = False) -> Iterator[IO[Any]]:
+    """Open a file that takes the place of `path` when the block ends, and leaves no trace if it fails.
+
+    What is written goes to a temporary file in the same directory, is forced to the disk, and is renamed;
+    then the directory is forced to the disk too, so that after a power cut either the old file is there or
+    the whole new one. The permissions are those of the file that is replaced, or else what the umask leaves.
+    A symbolic link is followed. A device or pipe such as /dev/stdout is written directly.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to write or replace.
+    text : bool
+        Write UTF-8 text with the newlines as given, instead of bytes.
+
+    Raises
+    ------
+    OSError
+        The directory does not exist or cannot be written, `path` is a directory, or the disk is full.
+    """
+    encoding, newline = ("utf-8", "") if text else (None, None)
+    mode = "w" if text else "wb"
+    target = Path(os.path.realpath(path))
+    try:
+        status = os.stat(target)
+    except FileNotFoundError:
+        status = None
+    if status is not None and stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if status is not None and not stat.S_ISREG(status.st_mode):
+        with open(target, mode, encoding=encoding, newline=newline) as file:
+            yield file
+        return
+    temporary = target.with_name(f".jitprop-{secrets.token_hex(8)}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        # The person knows the name they gave, not the temporary one.
+        raise type(error)(error.errno, error.strerror, os.fspath(path)) from None
+    try:
+        with open(descriptor, mode, encoding=encoding, newline=newline) as file:
+            if status is not None:
+                os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_directory(target.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot sync a directory; the file itself has been synced.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
