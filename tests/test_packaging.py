@@ -28,7 +28,7 @@ LAYERS = (
     "network",
     "training callbacks history optimizers schedules",
     "modelfile",
-    "architecture initialization checks",
+    "architecture initialization checks files",
 )
 RANK = {module: row for row, modules in enumerate(LAYERS) for module in modules.split()}
 
