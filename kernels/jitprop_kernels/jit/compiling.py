@@ -1,16 +1,16 @@
-"""The one place that compiles: compiler options, the processor they meet, and the threads that run the result.
+"""The one place that compiles: the options, the processor they meet, and the threads that run the result.
 
 The options, and why:
 
 - ``nogil``: kernels touch arrays only, so other Python threads may train other networks meanwhile.
-- ``error_model="numpy"``: a division by zero gives inf or nan, as in the references. With Python's model every
-  division is followed by a branch that raises, and such loops do not vectorize.
-- ``fastmath=False``: its flags let LLVM reorder sums, so that bits depend on the processor and on the caller, and
-  delete checks for nan. Kernels write out the order of their sums and ask for fused multiply-add explicitly.
+- ``error_model="numpy"``: a division by zero gives inf or nan, as in the references. Python's model puts a
+  branch that raises after every division, and such loops do not vectorize.
+- ``fastmath=False``: its flags let LLVM reorder sums, so that bits depend on the processor and on the caller,
+  and delete checks for nan. Kernels write out the order of their sums and ask for FMA explicitly.
 - ``boundscheck=False``: every public function has checked its shapes before a kernel runs.
-- ``parallel`` is chosen function by function: a parallel shell takes seconds to compile, so only thin shells ask for it.
+- ``parallel`` is chosen function by function: it takes seconds to compile, so only thin shells ask for it.
 
-Nothing is compiled at import: a kernel is compiled, or loaded from the cache, when it is first called with a signature.
+Nothing is compiled at import: a kernel is compiled or loaded from the cache when it first meets a signature.
 """
 
 from __future__ import annotations
@@ -26,19 +26,33 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
 import numba
 from numba.core import event, sigutils
 from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
-from numba.core.registry import cpu_target
+from numba.core.registry import CPUDispatcher
+from numba.np.ufunc.parallel import threading_layer
 
 from jitprop_kernels.jit.cache import KernelCache, baked_addresses
+from jitprop_kernels.jit.processor import has_fma, register_count, vector_bits
+
+__all__ = [
+    "OPTIONS",
+    "compile_address",
+    "compile_seconds",
+    "get_num_threads",
+    "has_fma",
+    "jit",
+    "may_run_parallel",
+    "parallel_region",
+    "register_count",
+    "set_num_threads",
+    "vector_bits",
+]
+
+config: Any = numba.config  # its attributes are made at run time
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
-
-
-# Compilation ---------------------------------------------------------------------------------------------------------
 
 
 def jit(function: Callable[..., Any] | None = None, *, parallel: bool = False) -> Any:
@@ -47,8 +61,8 @@ def jit(function: Callable[..., Any] | None = None, *, parallel: bool = False) -
     Parameters
     ----------
     function : callable
-        Plain Python that Numba compiles without the interpreter. What it refers to is frozen into the code; an address
-        from `compile_address` must be an argument, since it means nothing in the next process.
+        Plain Python that Numba compiles without the interpreter. What it refers to is frozen into the code,
+        so an address from `compile_address` must be an argument: it means nothing in the next process.
     parallel : bool
         Whether ``prange`` loops run on several threads. Enter such a function under `parallel_region`.
 
@@ -58,16 +72,29 @@ def jit(function: Callable[..., Any] | None = None, *, parallel: bool = False) -
     """
     if function is None:
         return functools.partial(jit, parallel=parallel)
-    dispatcher = numba.njit(parallel=parallel, **OPTIONS)(function)
-    if hasattr(dispatcher, "_cache"):  # a plain function when NUMBA_DISABLE_JIT is set
-        dispatcher._cache = KernelCache(function, dispatcher.targetoptions)
-    return dispatcher
+    if config.DISABLE_JIT:  # to step through a kernel in a debugger
+        return function
+    return _Kernel(function, locals={}, targetoptions={"nopython": True, "parallel": parallel, **OPTIONS})
 
 
-_callbacks: dict[tuple[Any, ...], CFunc] = {}
+class _Kernel(CPUDispatcher):
+    """A dispatcher as `numba.njit` makes it, with our cache."""
+
+    def __init__(self, py_func: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+        super().__init__(py_func, *arguments, **options)
+        self._cache = KernelCache(py_func, self.targetoptions)
+
+    def compile(self, sig: Any) -> Any:
+        try:
+            return super().compile(sig)
+        finally:
+            self._cache.abandon(sig)
 
 
-def compile_address(function: Callable[..., Any], signature: Any) -> int:
+_callbacks: dict[tuple[Any, ...], Any] = {}
+
+
+def compile_address(function: Callable[..., Any], signature: Any, *, parallel: bool = False) -> int:
     """Compile a leaf function once and return the address of its machine code, valid in this process only.
 
     A function that is called by its address is not optimized again within each caller.
@@ -78,12 +105,14 @@ def compile_address(function: Callable[..., Any], signature: Any) -> int:
         Plain Python or what `jit` returned. It must not raise: a C function has no way to report it.
     signature : numba signature or str
         Arguments and result, such as ``types.void(types.intp, types.float64)``.
+    parallel : bool
+        Whether ``prange`` loops run on several threads, as in `jit`.
 
     Returns
     -------
     int
-        Address of a C function. Pass it to kernels as an argument: written into a kernel as a constant it would
-        survive in the cache, so such a kernel is not cached.
+        Address of a C function. Pass it to kernels as an argument: a kernel that holds it as a constant is
+        not cached, where it would survive the process.
 
     Raises
     ------
@@ -92,20 +121,21 @@ def compile_address(function: Callable[..., Any], signature: Any) -> int:
     """
     function = getattr(function, "py_func", function)
     arguments, result = sigutils.normalize_signature(signature)
-    key = (function, arguments, result)
+    key = (function, arguments, result, parallel)
+    options = dict(OPTIONS, parallel=parallel)
     # Numba's own lock, since compilations of other functions may come here while they hold it.
     with global_compiler_lock:
         if key not in _callbacks:
-            callback = CFunc(function, (arguments, result), locals={}, options=dict(OPTIONS))
-            callback._cache = KernelCache(function, OPTIONS, kind="callback")
+            callback: Any = CFunc(function, (arguments, result), locals={}, options=options)
+            callback._cache = KernelCache(function, options, kind="callback")
             _watch.compile_callback(callback)
             baked_addresses.add(callback.address)
             _callbacks[key] = callback
         return int(_callbacks[key].address)
 
 
-class _Watch(event.Listener):  # type: ignore[misc]
-    """Times the compilations of kernels and tells a waiting person of the first one; numba's compiler lock is held."""
+class _Watch(event.Listener):
+    """Times compilations of kernels and announces the first; called while numba's compiler lock is held."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -114,17 +144,14 @@ class _Watch(event.Listener):  # type: ignore[misc]
         self.told = False
 
     def on_start(self, occurrence: Any) -> None:
-        if isinstance(occurrence.data["dispatcher"]._cache, KernelCache):
+        if isinstance(occurrence.data["dispatcher"], _Kernel):
             self.begin()
 
     def on_end(self, occurrence: Any) -> None:
-        cache = occurrence.data["dispatcher"]._cache
-        if isinstance(cache, KernelCache):
+        if isinstance(occurrence.data["dispatcher"], _Kernel):
             self.end()
-            if occurrence.is_failed:
-                cache.abandon()
 
-    def compile_callback(self, callback: CFunc) -> None:
+    def compile_callback(self, callback: Any) -> None:
         """Compile a C callback, for which numba broadcasts no event."""
         compile_uncached = callback._compile_uncached
 
@@ -139,7 +166,7 @@ class _Watch(event.Listener):  # type: ignore[misc]
         try:
             callback.compile()
         finally:
-            callback._cache.abandon()
+            callback._cache.abandon(callback._sig)
 
     def begin(self) -> None:
         if self.depth == 0:  # compilations nest: the outermost one holds the time of those inside
@@ -157,11 +184,8 @@ class _Watch(event.Listener):  # type: ignore[misc]
         if self.told or os.environ.get("JITPROP_QUIET") or sys.stderr is None or not sys.stderr.isatty():
             return
         self.told = True
-        print(
-            "jitprop: compiling kernels for this processor (first use; `jitprop warmup` does it ahead) ...",
-            file=sys.stderr,
-            flush=True,
-        )
+        line = "jitprop: compiling kernels for this processor (first use; `jitprop warmup` does it ahead) ..."
+        print(line, file=sys.stderr, flush=True)
 
 
 _watch = _Watch()
@@ -172,57 +196,6 @@ def compile_seconds() -> float:
     """Return the seconds this process has spent compiling kernels, loads from the cache excluded."""
     return _watch.seconds
 
-
-# Processor -----------------------------------------------------------------------------------------------------------
-
-_PROBE = """
-declare <16 x float> @llvm.fma.v16f32(<16 x float>, <16 x float>, <16 x float>)
-define void @probe(ptr %p) {
-  %a = load <16 x float>, ptr %p
-  %b = call <16 x float> @llvm.fma.v16f32(<16 x float> %a, <16 x float> %a, <16 x float> %a)
-  %c = fadd <16 x float> %a, %b
-  store <16 x float> %c, ptr %p
-  ret void
-}
-"""
-
-
-@functools.cache
-def _probe() -> tuple[int, int, bool]:
-    """Return vector bits, vector registers and whether there is FMA, as LLVM sees the target of numba.
-
-    Numba's target is a processor name and a list of features, both of which the user may override (NUMBA_CPU_NAME,
-    NUMBA_CPU_FEATURES, NUMBA_ENABLE_AVX), and a name implies features: the code that comes out is the only full answer.
-    """
-    triple, name, features = cpu_target.target_context.codegen().magic_tuple()
-    machine = llvm.Target.from_triple(triple).create_target_machine(cpu=name, features=features, opt=2)
-    module = llvm.parse_assembly(_PROBE)
-    module.triple = triple
-    assembly = machine.emit_assembly(module)
-    if triple.startswith(("aarch64", "arm64")):
-        return 128, 32, "fmla" in assembly or "fmadd" in assembly
-    fma = "vfmadd" in assembly
-    if "zmm" in assembly:
-        return 512, 32, fma
-    return (256, 16, fma) if "ymm" in assembly else (128, 16, fma)
-
-
-def vector_bits() -> int:
-    """Return the width of a vector register of the processor that kernels are compiled for."""
-    return _probe()[0]
-
-
-def register_count() -> int:
-    """Return the number of vector registers of the processor that kernels are compiled for."""
-    return _probe()[1]
-
-
-def has_fma() -> bool:
-    """Return whether the processor that kernels are compiled for multiplies and adds with one rounding."""
-    return _probe()[2]
-
-
-# Threads -------------------------------------------------------------------------------------------------------------
 
 _workqueue = threading.RLock()
 _forked_from_gomp = False
@@ -240,11 +213,11 @@ def set_num_threads(n: int) -> None:
         When n is not between 1 and ``numba.config.NUMBA_NUM_THREADS``.
     """
     global _chosen
-    most = numba.config.NUMBA_NUM_THREADS
+    most = config.NUMBA_NUM_THREADS
     if isinstance(n, bool) or not isinstance(n, numbers.Integral):
         raise TypeError(f"n, the number of threads, must be an integer, not {type(n).__name__}")
     if not 1 <= n <= most:
-        raise ValueError(f"n, the number of threads, must be from 1 to {most}, not {n} (NUMBA_NUM_THREADS sets the most)")
+        raise ValueError(f"n, the number of threads, must be from 1 to {most} (NUMBA_NUM_THREADS), not {n}")
     _chosen = int(n)
     numba.set_num_threads(_chosen)
 
@@ -252,8 +225,8 @@ def set_num_threads(n: int) -> None:
 def get_num_threads() -> int:
     """Return how many threads a parallel kernel uses when it is called from this Python thread.
 
-    It is what `set_num_threads` chose, or else all that numba has within the limit of the container, and never more
-    than `numba.set_num_threads` left to this Python thread.
+    It is what `set_num_threads` chose, or else all that numba has within the limit of the container, and
+    never more than `numba.set_num_threads` left to this Python thread.
     """
     return int(min(numba.get_num_threads(), _container_threads() if _chosen is None else _chosen))
 
@@ -261,7 +234,7 @@ def get_num_threads() -> int:
 @functools.cache
 def _container_threads() -> int:
     """Return the threads that NUMBA_NUM_THREADS or else the container's share of processor time leaves."""
-    most = numba.config.NUMBA_NUM_THREADS
+    most = config.NUMBA_NUM_THREADS
     if "NUMBA_NUM_THREADS" in os.environ:
         return most
     for quota_file, period_file in (("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
@@ -279,19 +252,19 @@ def _container_threads() -> int:
 
 def may_run_parallel() -> bool:
     """Return whether a parallel kernel may be entered and would use several threads."""
-    return numba.config.NUMBA_NUM_THREADS > 1 and not _forked_from_gomp and get_num_threads() > 1
+    return config.NUMBA_NUM_THREADS > 1 and not _forked_from_gomp and get_num_threads() > 1
 
 
 @contextlib.contextmanager
 def parallel_region() -> Iterator[None]:
-    """Enter parallel kernels within this block: sets the threads they use and serializes where numba needs it.
+    """Set the threads that parallel kernels in this block use, and let one Python thread in where need be.
 
-    The "workqueue" threading layer aborts the process when two Python threads enter it at once, so one waits for the
-    other; the layers "omp" and "tbb" take no lock.
+    The "workqueue" threading layer aborts the process when two Python threads enter it at once, so one waits
+    for the other; the layers "omp" and "tbb" take no lock.
     """
     before = numba.get_num_threads()  # starts the threads: the layer is known from here on
     wanted = get_num_threads()
-    with _workqueue if numba.threading_layer() == "workqueue" else contextlib.nullcontext():
+    with _workqueue if threading_layer() == "workqueue" else contextlib.nullcontext():
         if wanted == before:
             yield
             return
@@ -303,7 +276,7 @@ def parallel_region() -> Iterator[None]:
 
 
 def _after_fork() -> None:
-    # GNU's OpenMP ends (in numba) or hangs a forked child of a process that used it; the other runtimes start anew.
+    # A parallel region kills a forked child when its parent used GNU's OpenMP; other runtimes start anew.
     global _workqueue, _forked_from_gomp
     _workqueue = threading.RLock()
     pool = sys.modules.get("numba.np.ufunc.omppool")
