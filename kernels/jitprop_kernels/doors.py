@@ -6,12 +6,13 @@ of the kernel's own name in front of it; ``kernel.__wrapped__`` is the kernel wi
 
 import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from .contract import ACTIVATIONS, COEFFICIENTS, RULES, parse, parse_loss
 
-__all__ = ["CHECKS", "checked"]
+__all__ = ["CHECKS", "checked", "plain"]
 
 
 def checked(kernel):
@@ -23,7 +24,15 @@ def checked(kernel):
         check(*args, **kwargs)
         return kernel(*args, **kwargs)
 
+    vars(door)["_door"] = door, kernel
     return door
+
+
+def plain(function):
+    """The kernel behind a door; any other callable is returned as it is, even a decorated door or kernel."""
+    # A decorator that uses functools.wraps copies attributes and sets __wrapped__ too, but is not its own door.
+    door, kernel = getattr(function, "_door", (None, None))
+    return kernel if door is function else function
 
 
 def _describe(value):
@@ -157,8 +166,9 @@ def check_sample_weight(sample_weight, m, dtype):
 def _output_head(Z, Y, loss, output, sample_weight=None):
     matrix("Z", Z)
     _, name, _ = parse_loss(loss, output)
-    check_targets(Y, name, *Z.shape, Z.dtype)
-    check_sample_weight(sample_weight, Z.shape[1], Z.dtype)
+    n, m = Z.shape
+    check_targets(Y, name, n, m, Z.dtype)
+    check_sample_weight(sample_weight, m, Z.dtype)
 
 
 def check_rate(rate):
@@ -287,7 +297,7 @@ def _train_epoch(
     check_key(key)
 
 
-CHECKS = {
+CHECKS: dict[str, Callable[..., None]] = {
     "dot": _dot,
     "logistic_gradient": _logistic_gradient,
     "linear_forward": _linear_forward,
