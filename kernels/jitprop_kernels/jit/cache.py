@@ -9,6 +9,7 @@ kernels are compiled again.
 from __future__ import annotations
 
 import contextlib
+import enum
 import functools
 import hashlib
 import pickle
@@ -57,12 +58,9 @@ _LIBRARIES = {"numpy", "numba", "llvmlite", "builtins"} | set(sys.stdlib_module_
 _COMPILER = {__name__, __name__.replace(".cache", ".compiling")}  # their state decides nothing about a kernel
 
 
-# What a kernel depends on
-
-
 @functools.cache
 def source_digest() -> str | None:
-    """Return a digest of all sources of the package; None if they changed since this process imported them."""
+    """Return a digest of all sources of the package; None if they changed since they were imported."""
     digest = hashlib.sha256()
     paths = sorted(_ROOT.rglob("*.py"))
     try:
@@ -77,13 +75,13 @@ def source_digest() -> str | None:
 
 
 def _describe(value: Any, seen: set[int]) -> Iterator[str]:
-    """Describe what is frozen into code that refers to this value: numbers, arrays, functions and their contents.
+    """Describe what is frozen into code that refers to this value: numbers, arrays, functions.
 
     The digest of the sources covers what is written in the package. This covers what is not: parameters of
     factories (closures), globals computed at import, functions of other modules.
     """
     kind = type(value)
-    if value is None or isinstance(value, (bool, int, float, complex, str, bytes, np.generic, np.dtype)):
+    if value is None or isinstance(value, (int, float, complex, str, bytes, enum.Enum, np.generic, np.dtype)):
         yield f"{kind.__name__} {value!r}"
     elif isinstance(value, numba.types.Type):
         yield f"type {value}"
@@ -176,12 +174,12 @@ class KernelCache(_Cache):
         Compiler options.
     kind : str
         What is compiled of it, "kernel" or "callback": the two have different entry points.
+    on_miss : callable
+        Called without arguments when something has to be compiled, here or in a process that is waited for.
     """
 
-    def __init__(self, function: Callable[..., Any], options: dict[str, Any], kind: str = "kernel") -> None:
-        self.function = function
-        self.options = options
-        self.kind = kind
+    def __init__(self, function: Any, options: dict[str, Any], kind: str, on_miss: Callable[[], None]):
+        self.function, self.options, self.kind, self.on_miss = function, options, kind, on_miss
         self._enabled = True
         self._pending: dict[Any, _Pending] = {}
 
@@ -211,6 +209,7 @@ class KernelCache(_Cache):
         path = directory / f"{self._name()}-{hashlib.sha256(key).hexdigest()[:32]}{SUFFIX}"
         found = self._rebuild(path, key, target_context)
         if found is None:
+            self.on_miss()
             pending = _Pending(path, key, locks.acquire(path))
             # Whoever held the lock may have saved it.
             found = self._rebuild(path, key, target_context)
@@ -230,7 +229,7 @@ class KernelCache(_Cache):
                 payload = _external_symbols(data.library), data.reload_init, data._reduce()
                 write(pending.path, pending.key, serialize.dumps(payload))
                 clean(pending.path.parent)
-        except (OSError, pickle.PicklingError) as error:
+        except Exception as error:  # a full disk, say: the code can be used all the same
             warn_once(f"{pending.path} cannot be written ({error})")
         finally:
             if pending.locked:
@@ -280,7 +279,7 @@ class KernelCache(_Cache):
                 if not _all_known(symbols):  # LLVM would end the process
                     raise LookupError(f"no symbols {symbols}")
             return CompileResult._rebuild(target_context, *reduced)
-        except Exception as error:  # whatever stands in the way of loading, compiling does not need it
+        except Exception as error:  # whatever stands in the way of loading, compiling goes around it
             warn_once(f"{path} cannot be loaded ({error!r})")
             return None
 

@@ -82,13 +82,14 @@ class _Kernel(CPUDispatcher):
 
     def __init__(self, py_func: Callable[..., Any], *arguments: Any, **options: Any) -> None:
         super().__init__(py_func, *arguments, **options)
-        self._cache = KernelCache(py_func, self.targetoptions)
+        self._cache = KernelCache(py_func, self.targetoptions, "kernel", _watch.tell)
 
     def compile(self, sig: Any) -> Any:
-        try:
-            return super().compile(sig)
-        finally:
-            self._cache.abandon(sig)
+        with global_compiler_lock:
+            try:
+                return super().compile(sig)
+            finally:
+                self._cache.abandon(sig)
 
 
 _callbacks: dict[tuple[Any, ...], Any] = {}
@@ -127,7 +128,7 @@ def compile_address(function: Callable[..., Any], signature: Any, *, parallel: b
     with global_compiler_lock:
         if key not in _callbacks:
             callback: Any = CFunc(function, (arguments, result), locals={}, options=options)
-            callback._cache = KernelCache(function, options, kind="callback")
+            callback._cache = KernelCache(function, options, "callback", _watch.tell)
             _watch.compile_callback(callback)
             baked_addresses.add(callback.address)
             _callbacks[key] = callback
@@ -261,7 +262,14 @@ def parallel_region() -> Iterator[None]:
 
     The "workqueue" threading layer aborts the process when two Python threads enter it at once, so one waits
     for the other; the layers "omp" and "tbb" take no lock.
+
+    Raises
+    ------
+    RuntimeError
+        In a forked child that a parallel kernel would kill, see `may_run_parallel`.
     """
+    if _forked_from_gomp:
+        raise RuntimeError("a forked child cannot run parallel kernels on GNU's OpenMP; start it with 'spawn'")
     before = numba.get_num_threads()  # starts the threads: the layer is known from here on
     wanted = get_num_threads()
     with _workqueue if threading_layer() == "workqueue" else contextlib.nullcontext():
@@ -280,7 +288,7 @@ def _after_fork() -> None:
     global _workqueue, _forked_from_gomp
     _workqueue = threading.RLock()
     pool = sys.modules.get("numba.np.ufunc.omppool")
-    _forked_from_gomp = pool is not None and pool.openmp_vendor == "GNU"
+    _forked_from_gomp = pool is not None and getattr(pool, "openmp_vendor", "GNU") == "GNU"
 
 
 if hasattr(os, "register_at_fork"):

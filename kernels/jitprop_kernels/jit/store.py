@@ -24,7 +24,8 @@ except ImportError:  # Windows: two processes may compile the same kernel, the l
     fcntl = None  # type: ignore[assignment]
 
 MAGIC = b"jitprop kernel 1\n"
-SUFFIX = ".kernel"
+SUFFIX = ".jitkernel"
+TEMPORARY = ".jitkernel-"
 PATIENCE = 120.0  # seconds to wait for another process that compiles the same kernel, then compile as well
 KEEP_SECONDS = 30 * 86400.0  # an entry unused for so long goes, such as those of older sources
 KEEP_BYTES = 256 * 2**20  # beyond this size the longest unused go
@@ -103,7 +104,7 @@ def read(path: Path, key: bytes) -> bytes | None:
 
 def write(path: Path, key: bytes, payload: bytes) -> None:
     body = len(key).to_bytes(4, "little") + key + payload
-    descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
+    descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
     try:
         with open(descriptor, "wb") as file:
             file.write(MAGIC + hashlib.sha256(body).digest() + body)
@@ -118,7 +119,7 @@ def files_of(directory: Path | None) -> list[tuple[Path, os.stat_result]]:
     found = []
     if directory is not None and directory.is_dir():
         for path in directory.iterdir():
-            if path.suffix in (SUFFIX, ".tmp"):
+            if path.suffix == SUFFIX or path.name.startswith(TEMPORARY):
                 with contextlib.suppress(FileNotFoundError):  # another process removed it
                     found.append((path, path.stat()))
     return sorted(found, key=lambda item: item[1].st_mtime)
@@ -152,7 +153,8 @@ def cache_entries() -> list[Entry]:
     """Return what the cache holds, the longest unused first."""
     entries = []
     for path, status in files_of(cache_directory()):
-        with open(path, "rb") as file:
+        head, key = b"", ""
+        with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:  # it may go meanwhile
             head = file.read(len(MAGIC) + 36)
             key = file.read(min(int.from_bytes(head[-4:], "little"), 2**20)).decode(errors="replace")
         fields = dict(line.partition(" ")[::2] for line in key.splitlines())
@@ -189,14 +191,12 @@ class _Locks:
         self.files: dict[Path, int] = {}
 
     def _open(self, directory: Path) -> int:
-        descriptor = self.files.get(directory)
-        if descriptor is not None and os.fstat(descriptor).st_nlink == 0:  # someone removed the directory
-            os.close(descriptor)
-            descriptor = None
-        if descriptor is None:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            descriptor = self.files[directory] = os.open(directory / "lock", flags, 0o600)
-        return descriptor
+        path = directory / "lock"
+        with contextlib.suppress(OSError, KeyError):  # removed with the directory, or closed by a daemon
+            if os.path.samestat(os.fstat(self.files[directory]), path.stat()):
+                return self.files[directory]
+        self.files[directory] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return self.files[directory]
 
     def acquire(self, path: Path) -> bool:
         """Wait for the lock of an entry; False when there is none to be had, which costs time but no harm."""
