@@ -1,0 +1,73 @@
+"""The kernel set that a network calls: one of ours by name, or whatever the user offers, completed."""
+
+import importlib
+import types
+from typing import Any
+
+from jitprop_kernels import composition
+
+__all__ = ["KERNEL_SETS", "KernelSet"]
+
+KERNEL_SETS = ("jit", "vectorized", "loops")
+
+
+class KernelSet:
+    """A choice of kernels, resolved when it is first needed, so that a network can be made without importing
+    Numba.
+
+    Copies and pickles hold the name, or for a module its import path; an object of the user's goes along as
+    it is.
+
+    Parameters
+    ----------
+    kernels : str, module or object
+
+    Raises
+    ------
+    TypeError
+        None, or an object whose kernel cannot be called.
+    ValueError
+        An unknown name, or an object that offers no kernel.
+    """
+
+    def __init__(self, kernels: Any) -> None:
+        accepted = f"accepted: {', '.join(KERNEL_SETS)}, or a module or object that offers kernels"
+        if kernels is None:
+            raise TypeError(f"kernels must be a name, a module or an object, got None; {accepted}")
+        if isinstance(kernels, str) and kernels not in KERNEL_SETS:
+            raise ValueError(f"unknown kernels {kernels!r}; {accepted}")
+        self._completed: Any = None
+        self._choice = kernels
+        name = getattr(kernels, "__name__", "")
+        if isinstance(kernels, types.ModuleType) and name.removeprefix("jitprop_kernels.") in KERNEL_SETS:
+            self._choice = name.rpartition(".")[2]
+        elif not isinstance(kernels, str):
+            self._completed = composition.complete(kernels)
+
+    @property
+    def name(self) -> str | None:
+        """The name of one of our sets, or None."""
+        return self._choice if isinstance(self._choice, str) else None
+
+    @property
+    def functions(self) -> Any:
+        """A module or namespace that offers every name of the kernel contract."""
+        if self._completed is None:
+            if isinstance(self._choice, str):
+                self._completed = importlib.import_module(f"jitprop_kernels.{self._choice}")
+            else:
+                self._completed = composition.complete(self._choice)
+        return self._completed
+
+    def __str__(self) -> str:
+        return self.name or str(getattr(self._choice, "__name__", type(self._choice).__name__))
+
+    def __getstate__(self) -> dict[str, Any]:
+        if isinstance(self._choice, types.ModuleType):
+            return {"module": self._choice.__name__}
+        return {"choice": self._choice}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        module = state.get("module")
+        self._choice = importlib.import_module(module) if module else state["choice"]
+        self._completed = None
