@@ -269,7 +269,7 @@ def parallel_region() -> Iterator[None]:
         In a forked child that a parallel kernel would kill, see `may_run_parallel`.
     """
     if _forked_from_gomp:
-        raise RuntimeError("a forked child cannot run parallel kernels on GNU's OpenMP; start it with 'spawn'")
+        raise RuntimeError("a forked child cannot run parallel kernels on GNU's OpenMP; spawn it instead")
     before = numba.get_num_threads()  # starts the threads: the layer is known from here on
     wanted = get_num_threads()
     with _workqueue if threading_layer() == "workqueue" else contextlib.nullcontext():

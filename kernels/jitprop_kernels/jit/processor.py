@@ -19,36 +19,40 @@ define void @probe(ptr %p) {
 """
 
 
-@functools.cache
-def _probe() -> tuple[int, int, bool]:
-    """Return vector bits, vector registers and whether there is FMA, as LLVM sees the target of numba.
+def probe(triple: str, name: str, features: str) -> tuple[int, int, bool]:
+    """Return vector bits, vector registers and whether there is FMA, as LLVM sees a processor.
 
-    Numba's target is a processor name and a list of features. Users may override both (NUMBA_CPU_NAME,
-    NUMBA_CPU_FEATURES, NUMBA_ENABLE_AVX), and a name implies features: only the resulting code tells all.
+    A processor's name implies features, and a list of features adds to them or takes away: only the code that
+    comes out tells all.
     """
-    triple, name, features = cpu_target.target_context.codegen().magic_tuple()
     machine = llvm.Target.from_triple(triple).create_target_machine(cpu=name, features=features, opt=2)
     module = llvm.parse_assembly(_PROBE)
     module.triple = triple
     assembly = machine.emit_assembly(module)
     if triple.startswith(("aarch64", "arm64")):
-        return 128, 32, "fmla" in assembly or "fmadd" in assembly
+        return 128, 32, "fmla" in assembly
     fma = "vfmadd" in assembly
     if "zmm" in assembly:
         return 512, 32, fma
     return (256, 16, fma) if "ymm" in assembly else (128, 16, fma)
 
 
+@functools.cache
+def _host() -> tuple[int, int, bool]:
+    # Numba's target, which NUMBA_CPU_NAME, NUMBA_CPU_FEATURES and NUMBA_ENABLE_AVX may change.
+    return probe(*cpu_target.target_context.codegen().magic_tuple())
+
+
 def vector_bits() -> int:
     """Return the width of a vector register of the processor that kernels are compiled for."""
-    return _probe()[0]
+    return _host()[0]
 
 
 def register_count() -> int:
     """Return the number of vector registers of the processor that kernels are compiled for."""
-    return _probe()[1]
+    return _host()[1]
 
 
 def has_fma() -> bool:
     """Return whether the processor that kernels are compiled for multiplies and adds with one rounding."""
-    return _probe()[2]
+    return _host()[2]
