@@ -1,7 +1,5 @@
 """The L-layer fully connected network: its parameters, what it computes, and where it is kept."""
 
-import copy
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,19 +9,20 @@ import numpy.typing as npt
 
 from jitprop_kernels import composition
 
-from . import passes, storage
-from .architecture import Architecture, Shapes, allocate
+from . import passes
+from .architecture import Architecture, Shapes
 from .checks import Array, as_inputs, check_inputs, check_integer, check_sample_weight, check_targets
 from .initialization import initialize
 from .kernelsets import KERNEL_SETS, KernelSet
 from .parameters import Parameters
+from .storage import Stored
 
 __all__ = ["KERNEL_SETS", "Network"]
 
 MAX_SEED = 2**63 - 1
 
 
-class Network:
+class Network(Stored):
     """An L-layer fully connected network; every example is a column.
 
     Z[l] = W[l] A[l-1] + b[l] and A[l] = g[l](Z[l]) for l = 1 to L, with A[0] = X of shape (n_x, m).
@@ -63,6 +62,8 @@ class Network:
     parameters : Parameters
         {"W1": (n[1], n[0]), "b1": (n[1], 1), ...}: views that can be written to and assigned to.
     seed, epochs_trained, steps_trained : int
+    optimizer_steps : int
+        Updates since the averages of the optimizer were zero.
     optimizer : Optimizer or None
         The one of the last training, with `optimizer_state`, a list of arrays like the parameters for each
         average it keeps.
@@ -107,6 +108,7 @@ class Network:
         initialize(self._parameters.arrays, self.architecture, initialization, self.seed)
         self.epochs_trained = 0
         self.steps_trained = 0
+        self.optimizer_steps = 0
         self.optimizer: Any = None
         self.optimizer_state: list[list[Array]] = []
         self.metadata: dict[str, Any] = {}
@@ -248,70 +250,6 @@ class Network:
         x, y, w = self._check(X, Y, sample_weight)
         return passes.evaluate(self.kernels, self._parameters.arrays, self.architecture, x, y, w)
 
-    def copy(self) -> "Network":
-        """An independent network with the same parameters and optimizer state: trained alike, it gives the
-        same bits."""
-        twin = object.__new__(type(self))
-        twin.__setstate__(self.__getstate__())
-        twin.metadata = copy.deepcopy(self.metadata)
-        return twin
-
-    def save(self, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
-        """Write parameters, options and the optimizer's state to a model file.
-
-        A kernel set of the user's own is not written; `load` then takes ``"jit"`` or the one it is given.
-
-        Parameters
-        ----------
-        path : path-like
-            Appears whole or not at all.
-        metadata : mapping, optional
-            What JSON can say; replaces `self.metadata` in the file.
-
-        Raises
-        ------
-        TypeError, ValueError
-            `metadata` is more than JSON can say.
-        OSError
-            The file cannot be written.
-        """
-        storage.write(path, self, self.metadata if metadata is None else metadata)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], kernels: Any = None) -> "Network":
-        """Read a network that `save` wrote; training goes on with it as with the one that was saved.
-
-        Parameters
-        ----------
-        path : path-like
-        kernels : str, module or object, optional
-            As for the constructor; None is what the file names, or ``"jit"``.
-
-        Raises
-        ------
-        ModelFileError
-            The file is not a model, is damaged, or its parts do not fit each other.
-        OSError
-            The file does not exist or cannot be read.
-        """
-        found = storage.read(path)
-        options = found["architecture"].to_dict()
-        network = cls(
-            activation=options.pop("activations"),
-            initialization=found["parameters"],
-            seed=found["seed"],
-            kernels=kernels if kernels is not None else found["kernels"] or "jit",
-            **options,
-        )
-        network.epochs_trained = found["epochs_trained"]
-        network.steps_trained = found["steps_trained"]
-        network.optimizer = found["optimizer"]
-        network.optimizer_state = [
-            _allocated(network.architecture, slot) for slot in found["optimizer_state"]
-        ]
-        network.metadata = found["metadata"]
-        return network
-
     def _check(self, X: Any, Y: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
         """X with its shape checked, Y and the weights whole: they are small beside X, which is checked in
         blocks."""
@@ -329,36 +267,7 @@ class Network:
         hidden = ", ".join(dict.fromkeys(architecture.activations))
         return (
             f"<Network {'-'.join(map(str, architecture.units))}, {hidden + ', ' if hidden else ''}"
-            f"{architecture.output} output, {architecture.loss}, {architecture.dtype}, {self.kernel_set} kernels: "
+            f"{architecture.output} output, {architecture.loss}, {architecture.dtype}, "
+            f"{self.kernel_set} kernels: "
             f"{architecture.parameter_count} parameters, {self.epochs_trained} epochs trained>"
         )
-
-    def __copy__(self) -> "Network":
-        return self.copy()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Network":
-        return self.copy()
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        # A lock cannot be pickled, and views would be pickled without the buffer that they share.
-        del state["_training"]
-        state["_parameters"] = [np.ascontiguousarray(array) for array in self._parameters.arrays]
-        state["optimizer_state"] = [[np.ascontiguousarray(a) for a in slot] for slot in self.optimizer_state]
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._training = threading.Lock()
-        self._parameters = Parameters(self.architecture)
-        for view, value in zip(self._parameters.arrays, state["_parameters"], strict=True):
-            view[:] = value
-        self.optimizer_state = [_allocated(self.architecture, slot) for slot in state["optimizer_state"]]
-
-
-def _allocated(architecture: Architecture, values: list[Array]) -> list[Array]:
-    """Arrays like the parameters, in a buffer of their own that is laid out in the same way."""
-    _, views = allocate(architecture)
-    for view, value in zip(views, values, strict=True):
-        view[:] = value
-    return views

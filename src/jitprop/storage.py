@@ -1,26 +1,127 @@
-"""What of a network goes into a model file, and how it comes out again with everything checked."""
+"""What of a network is kept: in copies, in pickles, and in model files, where all that is read is checked."""
 
+import copy
 import os
+import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
+
+import numpy as np
 
 from jitprop_kernels.contract import RULES
 
 from . import modelfile
-from .architecture import Architecture
+from .architecture import Architecture, allocate
 from .checks import Array, check_integer
-from .kernelsets import KERNEL_SETS
+from .kernelsets import KERNEL_SETS, KernelSet
 from .modelfile import ModelFileError
-from .optimizers import optimizer_from_dict
-from .parameters import complete_arrays
+from .optimizers import Optimizer, optimizer_from_dict
+from .parameters import Parameters, complete_arrays
 
-__all__ = ["read", "write"]
+__all__ = ["Stored"]
 
 COUNTERS = ("seed", "epochs_trained", "steps_trained", "optimizer_steps")
 ENTRIES = {"architecture", "kernels", "optimizer", "metadata", *COUNTERS}
 
 
-def write(path: str | os.PathLike[str], network: Any, metadata: Mapping[str, Any]) -> None:
+class Stored:
+    """The part of `jitprop.Network` that copies, pickles, saves and loads it."""
+
+    architecture: Architecture
+    parameters: Parameters
+    kernel_set: KernelSet
+    seed: int
+    epochs_trained: int
+    steps_trained: int
+    optimizer_steps: int
+    optimizer: Optimizer | None
+    optimizer_state: list[list[Array]]
+    metadata: dict[str, Any]
+
+    def copy(self) -> Self:
+        """An independent network with the same values and optimizer state: trained alike, both give the same bits."""
+        twin = object.__new__(type(self))
+        twin.__setstate__(self.__getstate__())
+        twin.metadata = copy.deepcopy(self.metadata)
+        return twin
+
+    def save(self, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
+        """Write parameters, options and the optimizer's state to a model file.
+
+        A kernel set of the user's own is not written; `load` then takes ``"jit"`` or the one it is given.
+
+        Parameters
+        ----------
+        path : path-like
+            Appears whole or not at all.
+        metadata : mapping, optional
+            What JSON can say; replaces `self.metadata` in the file.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `metadata` is more than JSON can say.
+        OSError
+            The file cannot be written.
+        """
+        _write(path, self, self.metadata if metadata is None else metadata)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], kernels: Any = None) -> Self:
+        """Read a network that `save` wrote; training goes on with it as with the one that was saved.
+
+        Parameters
+        ----------
+        path : path-like
+        kernels : str, module or object, optional
+            As for the constructor; None is what the file names, or ``"jit"``.
+
+        Raises
+        ------
+        ModelFileError
+            The file is not a model, is damaged, or its parts do not fit each other.
+        OSError
+            The file does not exist or cannot be read.
+        """
+        found = _read(path)
+        if kernels is None:
+            kernels = found["kernel_set"] or "jit"
+        network = object.__new__(cls)
+        network.__setstate__(found | {"kernel_set": KernelSet(kernels)})
+        return network
+
+    def __copy__(self) -> Self:
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.copy()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        # A lock cannot be pickled, and views would be pickled without the buffer that they share.
+        del state["_training"]
+        state["_parameters"] = [np.ascontiguousarray(array) for array in self.parameters.arrays]
+        state["optimizer_state"] = [[np.ascontiguousarray(a) for a in slot] for slot in self.optimizer_state]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._training = threading.Lock()
+        self._parameters = Parameters(self.architecture)
+        _fill(self._parameters.arrays, state["_parameters"])
+        self.optimizer_state = []
+        for slot in state["optimizer_state"]:
+            # In a buffer of its own that is laid out as the parameters' is.
+            self.optimizer_state.append(allocate(self.architecture)[1])
+            _fill(self.optimizer_state[-1], slot)
+
+
+def _fill(views: list[Array], values: list[Array]) -> None:
+    for view, value in zip(views, values, strict=True):
+        view[:] = value
+
+
+def _write(path: str | os.PathLike[str], network: Stored, metadata: Mapping[str, Any]) -> None:
     """Write the parameters, the optimizer's averages (``optimizer.0.W1``, ...) and a description."""
     tensors: dict[str, Array] = dict(network.parameters)
     for slot, arrays in enumerate(network.optimizer_state):
@@ -36,8 +137,8 @@ def write(path: str | os.PathLike[str], network: Any, metadata: Mapping[str, Any
     modelfile.write(path, tensors, description)
 
 
-def read(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What `write` wrote: its entries, ``parameters`` and ``optimizer_state``, each of the type the network
+def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `_write` wrote: its entries, ``parameters`` and ``optimizer_state``, each of the type the network
     keeps.
 
     Raises
@@ -77,10 +178,12 @@ def _unpack(tensors: dict[str, Array], description: dict[str, Any]) -> dict[str,
     slots = [f"optimizer.{slot}" for slot in range(len(slots))]
     if sorted(groups) != slots:
         raise ValueError(f"it has tensors of {sorted(groups)}, expected {slots}")
-    return description | {
+    return {name: int(description[name]) for name in COUNTERS} | {
         "architecture": architecture,
+        "kernel_set": description["kernels"],
+        "metadata": description["metadata"],
         "optimizer": optimizer,
-        "parameters": parameters,
+        "_parameters": list(parameters.values()),
         "optimizer_state": [
             list(complete_arrays(groups[slot], architecture, slot).values()) for slot in slots
         ],
