@@ -39,7 +39,7 @@ class Stored:
     metadata: dict[str, Any]
 
     def copy(self) -> Self:
-        """An independent network with the same values and optimizer state: trained alike, both give the same bits."""
+        """An independent network with the same values and optimizer state; trained alike, both stay equal."""
         twin = object.__new__(type(self))
         twin.__setstate__(self.__getstate__())
         twin.metadata = copy.deepcopy(self.metadata)
@@ -64,7 +64,24 @@ class Stored:
         OSError
             The file cannot be written.
         """
-        _write(path, self, self.metadata if metadata is None else metadata)
+        arrays, description = self.contents()
+        if metadata is not None:
+            description["metadata"] = dict(metadata)
+        modelfile.write(path, arrays, description)
+
+    def contents(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """What `save` writes: the parameters and the optimizer's averages (``optimizer.0.W1``, ...), a description."""
+        tensors = dict(self.parameters)
+        for slot, arrays in enumerate(self.optimizer_state):
+            for name, array in zip(self.parameters, arrays, strict=True):
+                tensors[f"optimizer.{slot}.{name}"] = array
+        description = {
+            "architecture": self.architecture.to_dict(),
+            "kernels": self.kernel_set.name,
+            "optimizer": None if self.optimizer is None else self.optimizer.to_dict(),
+            "metadata": dict(self.metadata),
+        }
+        return tensors, description | {name: getattr(self, name) for name in COUNTERS}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], kernels: Any = None) -> Self:
@@ -121,22 +138,6 @@ def _fill(views: list[Array], values: list[Array]) -> None:
         view[:] = value
 
 
-def _write(path: str | os.PathLike[str], network: Stored, metadata: Mapping[str, Any]) -> None:
-    """Write the parameters, the optimizer's averages (``optimizer.0.W1``, ...) and a description."""
-    tensors: dict[str, Array] = dict(network.parameters)
-    for slot, arrays in enumerate(network.optimizer_state):
-        for name, array in zip(network.parameters, arrays, strict=True):
-            tensors[f"optimizer.{slot}.{name}"] = array
-    description = {
-        "architecture": network.architecture.to_dict(),
-        "kernels": network.kernel_set.name,
-        "optimizer": None if network.optimizer is None else network.optimizer.to_dict(),
-        "metadata": dict(metadata),
-    }
-    description.update({name: getattr(network, name) for name in COUNTERS})
-    modelfile.write(path, tensors, description)
-
-
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What `_write` wrote: its entries, ``parameters`` and ``optimizer_state``, each of the type the network
     keeps.
@@ -154,7 +155,7 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _unpack(tensors: dict[str, Array], description: dict[str, Any]) -> dict[str, Any]:
-    if set(description) != ENTRIES:
+    if set(description) - {"checkpoint"} != ENTRIES:
         raise ValueError(f"it describes {sorted(description)}, accepted: {sorted(ENTRIES)}")
     if not isinstance(description["architecture"], dict) or not isinstance(description["metadata"], dict):
         raise TypeError("architecture and metadata must be JSON objects")
@@ -168,6 +169,8 @@ def _unpack(tensors: dict[str, Array], description: dict[str, Any]) -> dict[str,
         optimizer = optimizer_from_dict(optimizer)
     groups: dict[str, dict[str, Array]] = {}
     for name, array in tensors.items():
+        if name.startswith("callback.") and "checkpoint" in description:
+            continue  # what training needs to go on, read by `jitprop.checkpoints`
         group, _, parameter = name.rpartition(".")
         if array.dtype.name != architecture.dtype:
             raise TypeError(f"tensor {name} is {array.dtype}, the network {architecture.dtype}")
