@@ -50,11 +50,12 @@ def package(tmp_path_factory):
 def start(package, directory, program="program.py"):
     environment = dict(os.environ, JITPROP_CACHE_DIR=str(directory), PYTHONPATH=str(package))
     command = [sys.executable, "-W", "always", package / program]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
 
 
 def finish(process):
-    """Return whether the kernel came from the cache, and the warnings; check its result."""
+    """Return whether the kernel came from the cache, and the warnings; its result is checked."""
     output, errors = process.communicate()
     assert process.returncode == 0, errors
     result = json.loads(output)
@@ -171,6 +172,15 @@ def test_closures_are_part_of_the_key(directory):
     again = make_kernel(4.0)
     assert again(2.0) == 8.0
     assert sum(again.stats.cache_hits.values()) == 1
+
+
+def test_sources_edited_since_import_are_not_a_key(tmp_path, monkeypatch):
+    """The process runs the old ones."""
+    (tmp_path / "kernels.py").write_text("")
+    monkeypatch.setattr(cache, "_ROOT", tmp_path)
+    assert cache.source_digest.__wrapped__() is None
+    os.utime(tmp_path / "kernels.py", (1.0, 1.0))
+    assert cache.source_digest.__wrapped__() is not None
 
 
 def test_constants_are_part_of_the_key(directory):

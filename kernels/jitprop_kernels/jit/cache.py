@@ -270,14 +270,14 @@ class KernelCache(_Cache):
             return None
         try:
             symbols, initializers, reduced = pickle.loads(payload)
-            rtsys.initialize(target_context)
             for initialize in initializers:  # of the threads, for a parallel kernel
                 initialize()
-            # Refreshing the context imports much of numba (0.25 s), which code that is complete does without.
-            if not _all_known(symbols):
-                target_context.refresh()
-                if not _all_known(symbols):  # LLVM would end the process
-                    raise LookupError(f"no symbols {symbols}")
+            # Most code needs neither numba's run-time system (30 ms) nor the rest of its compiler (250 ms).
+            for prepare in (functools.partial(rtsys.initialize, target_context), target_context.refresh):
+                if not _all_known(symbols):
+                    prepare()
+            if not _all_known(symbols):  # LLVM would end the process
+                raise LookupError(f"no symbols {symbols}")
             return CompileResult._rebuild(target_context, *reduced)
         except Exception as error:  # whatever stands in the way of loading, compiling goes around it
             warn_once(f"{path} cannot be loaded ({error!r})")
