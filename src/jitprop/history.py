@@ -47,21 +47,25 @@ class History:
     def __len__(self) -> int:
         return len(self.cost)
 
+    @property
+    def names(self) -> list[str]:
+        """What is recorded: "cost" and, with validation data, "validation_cost" and the metrics."""
+        validated = any(name.startswith("validation_") for name in self.metrics)
+        return ["cost", *(["validation_cost"] if validated else []), *self.metrics]
+
     def series(self, name: str) -> list[float]:
-        """The values called `name`: "cost", "validation_cost" or a metric.
+        """The values called `name`, one of `names`.
 
         Raises
         ------
         ValueError
             There are none of this name; the message lists those there are.
         """
-        series = {"cost": self.cost, **self.metrics}
-        if self.validation_cost:
-            series["validation_cost"] = self.validation_cost
-        if name not in series:
-            without = "" if self.validation_cost else " (others need validation_data)"
-            raise ValueError(f"nothing called {name!r} is recorded; accepted: {', '.join(series)}{without}")
-        return series[name]
+        if name not in self.names:
+            hint = "" if "validation_cost" in self.names else "; others need validation_data"
+            raise ValueError(f"nothing called {name!r} is recorded; accepted: {', '.join(self.names)}{hint}")
+        values = {"cost": self.cost, "validation_cost": self.validation_cost, **self.metrics}
+        return values[name]
 
     def truncate(self, epochs: int) -> None:
         """Forget everything after the first `epochs` epochs."""
@@ -71,9 +75,13 @@ class History:
     def describe(self, epoch: int) -> str:
         """One line about the epoch of this index."""
         parts = [f"epoch {epoch + 1}", f"cost {self.cost[epoch]:.6g}"]
-        if self.validation_cost:
+        if len(self.validation_cost) > epoch:
             parts.append(f"validation cost {self.validation_cost[epoch]:.6g}")
-        parts += [f"{name.replace('_', ' ')} {values[epoch]:.4g}" for name, values in self.metrics.items()]
+        parts += [
+            f"{name.replace('_', ' ')} {values[epoch]:.4g}"
+            for name, values in self.metrics.items()
+            if len(values) > epoch
+        ]
         return "  ".join(parts)
 
     def __str__(self) -> str:

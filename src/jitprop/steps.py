@@ -1,0 +1,217 @@
+"""The steps of one call of ``fit``, counted from 0, and the way back to the state after any of them."""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext, suppress
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from jitprop_kernels.contract import COEFFICIENTS
+from jitprop_kernels.doors import plain
+
+from .checks import Array
+from .examples import Examples
+from .recovery import Backup, Interrupts, all_finite
+
+if TYPE_CHECKING:
+    from .network import Network
+
+__all__ = ["Steps"]
+
+MASKS = 2  # tells the generator of the key for dropout from that of the validation split
+_STEP = COEFFICIENTS.index("step")
+
+
+class Steps:
+    """Makes steps, and keeps parameters, optimizer state and the network's counters in agreement.
+
+    Parameters
+    ----------
+    network : Network
+        With its optimizer and the optimizer's state.
+    examples : Examples
+    batch_size : int or None
+        None is one batch of all examples, in order.
+    shuffle : bool
+        Whether batches are drawn in the order of a permutation, another one in every epoch.
+    interrupts : Interrupts
+        In force while steps are made.
+
+    Attributes
+    ----------
+    per_epoch : int
+        How many steps an epoch has.
+    position : int
+        How many steps have been made since ``fit`` was called.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        examples: Examples,
+        batch_size: int | None,
+        shuffle: bool,
+        interrupts: Interrupts,
+    ) -> None:
+        self.network = network
+        self.examples = examples
+        self._interrupts = interrupts
+        self.batch = examples.count if batch_size is None else min(batch_size, examples.count)
+        self.per_epoch = -(-examples.count // self.batch)
+        self.position = 0
+        self._permute = shuffle and batch_size is not None
+        self._whole = self.per_epoch == 1 and not self._permute
+        self._start = network.epochs_trained, network.steps_trained, network.optimizer_steps
+        self._arrays = [*network.parameters.arrays, *(a for slot in network.optimizer_state for a in slot)]
+        self._backup = Backup(self._arrays)
+        self._order: tuple[int, npt.NDArray[np.int64] | None] = (-1, None)
+        self._key = int(np.random.SeedSequence((network.seed, 0, MASKS)).generate_state(1)[0])
+        self._train_epoch = plain(network.kernels.train_epoch)  # fit has checked all it is called with
+
+    def order(self, epoch: int) -> npt.NDArray[np.int64] | None:
+        """The columns in the order in which this epoch of the call visits them; None for all as they are."""
+        if self._whole:
+            return self.examples.chosen
+        if self._order[0] != epoch:
+            count, chosen = self.examples.count, self.examples.chosen
+            visited = np.arange(count)
+            if self._permute:
+                visited = np.random.default_rng((self.network.seed, self._start[0] + epoch)).permutation(
+                    count
+                )
+            order = visited.astype(np.int64, copy=False) if chosen is None else chosen[visited]
+            self._order = epoch, order
+        return self._order[1]
+
+    def rates(self, first: int, count: int) -> npt.NDArray[np.float64]:
+        """The learning rates of `count` steps of one epoch."""
+        epoch, step = divmod(first, self.per_epoch)
+        completed = self._start[0] + epoch + np.arange(step, step + count) / self.per_epoch
+        return np.asarray(self.network.optimizer.schedule(completed))
+
+    def mean(self, costs: Array, epoch: int) -> float:
+        """The mean over the examples of an epoch, from the costs of its batches."""
+        starts = np.arange(0, self.examples.count, self.batch)
+        if self.examples.sample_weight is None:
+            shares = np.minimum(self.examples.count - starts, self.batch).astype(np.float64)
+        else:
+            order = self.order(epoch)
+            row = self.examples.sample_weight[0]
+            visited = row if order is None else row[order]
+            shares = np.add.reduceat(visited, starts, dtype=np.float64)
+        return float(costs @ shares / shares.sum())
+
+    def run(self, count: int, slow: bool) -> Array:
+        """Make the next `count` steps, which must belong to one epoch.
+
+        Parameters
+        ----------
+        count : int
+        slow : bool
+            Whether they may take long, so that Ctrl-C must not wait until they are done.
+
+        Returns
+        -------
+        (k,) float64
+            Their costs. If the last is not finite, its step was not made, nor any after it.
+
+        Raises
+        ------
+        BaseException
+            What the kernels raised, KeyboardInterrupt included. The steps are undone.
+        """
+        first = self.position
+        try:
+            with self._interrupts.allowed() if slow else nullcontext():
+                costs = self._compute(first, count)
+            self._move_to(first + costs.size - (not math.isfinite(costs[-1])))
+        except BaseException:
+            # Repeating steps may fail as they did. Then the network stays at the copy, a little further back.
+            with suppress(BaseException):
+                self.go_to(first)
+            raise
+        return costs
+
+    def protect(self, force: bool = False) -> bool:
+        """Take a copy if it is time to, or if forced; False, and no copy, if not every number is finite."""
+        if force or self._backup.due():
+            if not self.finite():
+                return False
+            self._backup.take(self.position)
+        return True
+
+    def finite(self) -> bool:
+        """Whether all parameters and averages are finite."""
+        return all_finite(self._arrays)
+
+    def go_to(self, position: int) -> None:
+        """The state after `position` steps: that of the copy, and from there the same steps again."""
+        try:
+            self._restore()
+            while self.position < position:
+                left = self.per_epoch - self.position % self.per_epoch
+                count = min(position - self.position, left)
+                self._compute(self.position, count)
+                self._move_to(self.position + count)
+        except BaseException:
+            self._restore()
+            raise
+
+    def go_to_last_finite(self) -> None:
+        """The state after the last step that left every number finite."""
+        good, bad = self._backup.position, self.position
+        probe = bad - 1  # a cost is seldom finite twice after an overflow
+        while bad - good > 1:
+            self.go_to(probe)
+            if self.finite():
+                good = probe
+            else:
+                bad = probe
+            probe = (good + bad) // 2
+        self.go_to(good)
+
+    def _restore(self) -> None:
+        self._backup.restore()
+        self._move_to(self._backup.position)
+
+    def _move_to(self, position: int) -> None:
+        network, (epochs, steps, optimizer_steps) = self.network, self._start
+        self.position = position
+        network.epochs_trained = epochs + position // self.per_epoch
+        network.steps_trained = steps + position
+        network.optimizer_steps = optimizer_steps + position
+
+    def _compute(self, first: int, count: int) -> Array:
+        network, architecture, examples = self.network, self.network.architecture, self.examples
+        epoch, step = divmod(first, self.per_epoch)
+        order = self.order(epoch)
+        if order is not None:
+            order = order[step * self.batch : (step + count) * self.batch]
+        numbers = first + np.arange(count)
+        optimizer = network.optimizer
+        coefficients = optimizer.coefficients(self._start[2] + 1 + numbers, self.rates(first, count))
+        coefficients[:, _STEP] = self._start[1] + numbers
+        costs = self._train_epoch(
+            network.parameters.arrays,
+            examples.X,
+            examples.Y,
+            order,
+            self.batch,
+            architecture.activations,
+            architecture.output,
+            architecture.loss,
+            optimizer.rule,
+            network.optimizer_state,
+            coefficients,
+            l2=architecture.l2,
+            dropout=architecture.dropout if any(architecture.dropout) else None,
+            key=self._key,
+            sample_weight=examples.sample_weight,
+        )
+        costs = np.asarray(costs, np.float64)
+        if not costs.size or (costs.size != count and math.isfinite(costs[-1])):
+            raise ValueError(f"train_epoch of the kernel set returned {costs.size} costs for {count} steps")
+        return costs
