@@ -1,4 +1,4 @@
-"""The kernel set that a network calls: one of ours by name, or whatever the user offers, completed."""
+"""The kernel set that a network calls: one of ours by name, or the user's, completed; and its threads."""
 
 import importlib
 import types
@@ -6,7 +6,7 @@ from typing import Any
 
 from jitprop_kernels import composition
 
-__all__ = ["KERNEL_SETS", "KernelSet"]
+__all__ = ["KERNEL_SETS", "KernelSet", "get_num_threads", "set_num_threads"]
 
 KERNEL_SETS = ("jit", "vectorized", "loops")
 
@@ -71,3 +71,26 @@ class KernelSet:
         module = state.get("module")
         self._choice = importlib.import_module(module) if module else state["choice"]
         self._completed = None
+
+
+def _compiling() -> Any:
+    # Imported when asked for: it imports Numba, which takes longer than everything else together.
+    return importlib.import_module("jitprop_kernels.jit.compiling")
+
+
+def set_num_threads(n: int) -> None:
+    """Let the compiled kernels use `n` threads, in the whole process; results do not depend on it.
+
+    Raises
+    ------
+    TypeError
+        `n` is not an int.
+    ValueError
+        `n` is less than 1 or more than NUMBA_NUM_THREADS.
+    """
+    _compiling().set_num_threads(n)
+
+
+def get_num_threads() -> int:
+    """How many threads the compiled kernels use."""
+    return int(_compiling().get_num_threads())

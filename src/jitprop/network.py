@@ -9,11 +9,13 @@ import numpy.typing as npt
 
 from jitprop_kernels import composition
 
-from . import passes
+from . import passes, training
 from .architecture import Architecture, Shapes
 from .checks import Array, as_inputs, check_inputs, check_integer, check_sample_weight, check_targets
+from .history import History
 from .initialization import initialize
 from .kernelsets import KERNEL_SETS, KernelSet
+from .optimizers import Optimizer
 from .parameters import Parameters
 from .storage import Stored
 
@@ -109,7 +111,7 @@ class Network(Stored):
         self.epochs_trained = 0
         self.steps_trained = 0
         self.optimizer_steps = 0
-        self.optimizer: Any = None
+        self.optimizer: Optimizer | None = None
         self.optimizer_state: list[list[Array]] = []
         self.metadata: dict[str, Any] = {}
         self._training = threading.Lock()
@@ -200,6 +202,27 @@ class Network(Stored):
         x, y, w = self._check(X, Y, sample_weight)
         found = passes.gradients(self.kernels, self._parameters.arrays, self.architecture, x, y, w)
         return {f"d{name}": gradient for name, gradient in zip(self._parameters, found, strict=True)}
+
+    def fit(
+        self,
+        X: npt.ArrayLike,
+        Y: npt.ArrayLike,
+        epochs: int = 10,
+        batch_size: int | None = None,
+        optimizer: Optimizer | None = None,
+        shuffle: bool = True,
+        sample_weight: npt.ArrayLike | None = None,
+        validation_data: Any = None,
+        callbacks: Any = (),
+        checkpoint: Any = None,
+        resume: bool = False,
+        verbose: bool | None = None,
+    ) -> History:
+        """Train; parameters, result, errors and notes are those of `jitprop.training.fit`."""
+        return training.fit(
+            self, X, Y, epochs, batch_size, optimizer, shuffle, sample_weight, validation_data,
+            callbacks, checkpoint, resume, verbose,
+        )  # fmt: skip
 
     def predict(self, X: npt.ArrayLike) -> Array:
         """What the network says of each column of `X`, (n_x, m).

@@ -70,7 +70,7 @@ class Stored:
         modelfile.write(path, arrays, description)
 
     def contents(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        """What `save` writes: the parameters and the optimizer's averages (``optimizer.0.W1``, ...), a description."""
+        """What `save` writes: parameters, averages (``optimizer.0.W1``, ...), and a description of them."""
         tensors = dict(self.parameters)
         for slot, arrays in enumerate(self.optimizer_state):
             for name, array in zip(self.parameters, arrays, strict=True):
