@@ -107,7 +107,7 @@ def compile_address(function: Callable[..., Any], signature: Any, *, parallel: b
     signature : numba signature or str
         Arguments and result, such as ``types.void(types.intp, types.float64)``.
     parallel : bool
-        Whether ``prange`` loops run on several threads, as in `jit`. Such a loop should call functions by their
+        Whether ``prange`` loops run on several threads, as in `jit`. Such a loop should call functions by
         address: one that only writes to arrays made by ``carray`` Numba takes for dead code and removes.
 
     Returns
