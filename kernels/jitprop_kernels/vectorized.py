@@ -25,6 +25,12 @@ def _finish(result, out):
     return out
 
 
+def _matmul(A, B, out=None):
+    # OpenBLAS kernels set the flag for "invalid" now and then on finite numbers (numpy issue 24067).
+    with np.errstate(invalid="ignore"):
+        return np.matmul(A, B, out=out)
+
+
 @checked
 def dot(w, x):
     """Inner product w^T x of two columns (n, 1), summed in their type; a float."""
@@ -48,13 +54,13 @@ def linear_forward(W, A_prev, b, out=None):
 
     Shapes: W (n, n_prev), A_prev (n_prev, m), b (n, 1), Z (n, m). `out` must share no memory with the inputs.
     """
-    Z = np.matmul(W, A_prev, out=out)
+    Z = _matmul(W, A_prev, out)
     Z += b
     return Z
 
 
 def _parameter_gradients(dZ, A_prev):
-    dW = dZ @ A_prev.T
+    dW = _matmul(dZ, A_prev.T)
     dW /= dZ.shape[1]
     return dW, dZ.mean(axis=1, keepdims=True)
 
@@ -65,7 +71,7 @@ def linear_backward(dZ, A_prev, W):
 
     Shapes: dZ (n, m), A_prev (n_prev, m), W (n, n_prev); a gradient has the shape of its array.
     """
-    return *_parameter_gradients(dZ, A_prev), W.T @ dZ
+    return *_parameter_gradients(dZ, A_prev), _matmul(W.T, dZ)
 
 
 @checked
