@@ -23,6 +23,9 @@ from .checks import check_number
 __all__ = ["Constant", "Cosine", "Exponential", "InverseDecay", "Schedule", "Step", "WarmUp", "as_schedule"]
 
 
+NESTED = "schedule of WarmUp must not be a WarmUp again"
+
+
 def _set(owner: Any, name: str, low: float = 0.0, at_most: float = math.inf, open_low: bool = True) -> None:
     """Replace a field of a frozen dataclass by its checked float, so that equal settings hash alike."""
     what = f"{name} of {type(owner).__name__}"
@@ -183,7 +186,8 @@ class WarmUp(Schedule):
     Parameters
     ----------
     schedule : Schedule or float
-        What comes after the warm-up; a number is `Constant`. Its own clock starts with the warm-up.
+        What comes after the warm-up, itself no `WarmUp`; a number is `Constant`. Its own clock starts with
+        the warm-up.
     epochs : float
         The length of the warm-up, above 0.
     """
@@ -192,7 +196,10 @@ class WarmUp(Schedule):
     epochs: float = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "schedule", as_schedule(self.schedule, "schedule of WarmUp"))
+        schedule = as_schedule(self.schedule, "schedule of WarmUp")
+        if isinstance(schedule, WarmUp):
+            raise ValueError(NESTED)
+        object.__setattr__(self, "schedule", schedule)
         _set(self, "epochs")
 
     def __call__(self, epoch: ArrayLike) -> NDArray[np.float64]:
@@ -233,6 +240,8 @@ def schedule_from_dict(description: Any) -> Schedule:
     """
     name, fields = split_description(description, SCHEDULES, "schedule")
     if isinstance(fields.get("schedule"), Mapping):
+        if fields["schedule"].get("name") == name:
+            raise ValueError(NESTED)  # before going down: a file could nest deeper than Python can follow
         fields["schedule"] = schedule_from_dict(fields["schedule"])
     try:
         return SCHEDULES[name](**fields)
@@ -242,7 +251,8 @@ def schedule_from_dict(description: Any) -> Schedule:
 
 def split_description(description: Any, kinds: Mapping[str, type], what: str) -> tuple[str, dict[str, Any]]:
     """The name and the fields in a description from a file; no field may be missing or unknown."""
-    if not isinstance(description, Mapping) or description.get("name") not in kinds:
+    name = description.get("name") if isinstance(description, Mapping) else None
+    if not isinstance(name, str) or name not in kinds:
         raise ValueError(f"unknown {what} {description!r}; accepted: {', '.join(kinds)}")
     fields = {key: value for key, value in description.items() if key != "name"}
     expected = {field.name for field in dataclasses.fields(kinds[description["name"]])}
@@ -250,4 +260,4 @@ def split_description(description: Any, kinds: Mapping[str, type], what: str) ->
         raise ValueError(
             f"{what} {description['name']} has the fields {sorted(fields)}, expected {sorted(expected)}"
         )
-    return description["name"], fields
+    return name, fields
