@@ -1,0 +1,239 @@
+"""``jitprop train data.csv --target y``: train on a person's table and save what was learned."""
+
+import argparse
+import time
+from typing import Any
+
+import numpy as np
+
+from ..callbacks import EarlyStopping
+from ..encoding import encode
+from ..files import check_writable
+from ..history import History
+from ..network import Network
+from ..optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
+from ..preprocessing import IMPUTATIONS, learn_features
+from ..readers import read_table
+from ..tablemodel import TableModel
+from ..tables import Table
+from ..targets import TASKS, Target, decide, split
+from .options import add_kernels, add_network, count, fields, names, share, single
+
+__all__ = ["add"]
+
+OPTIMIZERS: dict[str, tuple[type[Optimizer], dict[str, Any]]] = {
+    "sgd": (SGD, {}),
+    "momentum": (SGD, {"momentum": 0.9}),
+    "nesterov": (SGD, {"momentum": 0.9, "nesterov": True}),
+    "rmsprop": (RMSProp, {}),
+    "adam": (Adam, {}),
+    "adamw": (AdamW, {}),
+}
+BATCH = 64
+SHOWN = 24  # columns listed in the summary
+
+
+def add(subparsers: Any) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train on a CSV, NPZ or Parquet file and save the model",
+        description="Train a network on a table, tell how good it is on rows held out, and save it with all "
+        "that `jitprop predict` needs. Numbers are standardized, categories one-hot.",
+    )
+    parser.set_defaults(run=run)
+    data = parser.add_argument_group("data")
+    data.add_argument("data", metavar="DATA", help="CSV with a header, NPZ, or Parquet")
+    data.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
+    data.add_argument("--task", choices=tuple(TASKS), help="inferred from the target column by default")
+    data.add_argument(
+        "--drop", type=names, action="extend", default=[], metavar="A,B", help="columns not to use"
+    )
+    data.add_argument(
+        "--categorical",
+        type=names,
+        action="extend",
+        default=[],
+        metavar="A,B",
+        help="numbers that are categories",
+    )
+    data.add_argument("--impute", choices=IMPUTATIONS, help="fill missing values; an error by default")
+    data.add_argument(
+        "--validation-fraction", type=share, default=0.2, metavar="F", help="rows held out (default: 0.2)"
+    )
+    network = parser.add_argument_group("network")
+    add_network(network)
+    network.add_argument(
+        "--output", choices=("sigmoid", "softmax", "linear", "relu"), help="inferred by default"
+    )
+    network.add_argument("--l2", type=float, default=0.0, metavar="X", help="weight penalty (default: 0)")
+    network.add_argument(
+        "--dropout", type=share, default=0.0, metavar="F", help="of hidden units (default: 0)"
+    )
+    training = parser.add_argument_group("training")
+    training.add_argument("--optimizer", choices=tuple(OPTIMIZERS), default="adam", help="(default: adam)")
+    training.add_argument("--learning-rate", type=float, metavar="X", help="the optimizer's own by default")
+    training.add_argument("--epochs", type=count, default=100, metavar="N", help="(default: 100)")
+    training.add_argument(
+        "--batch-size", type=count, metavar="N", help=f"(default: {BATCH}, or all rows if there are fewer)"
+    )
+    training.add_argument(
+        "--early-stopping",
+        type=count,
+        metavar="PATIENCE",
+        help="stop after so many epochs without a lower held-out cost, and restore the best",
+    )
+    training.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="fixes all that is random (default: 0)"
+    )
+    add_kernels(training)
+    parser.add_argument(
+        "-o",
+        "--model",
+        default="model.jitprop",
+        metavar="FILE",
+        help="where to save (default: model.jitprop)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read, train, report, save."""
+    check_writable(arguments.model)
+    if arguments.early_stopping and not arguments.validation_fraction:
+        raise ValueError("--early-stopping needs rows held out, got --validation-fraction 0")
+    table = read_table(arguments.data)
+    target, output, values = decide(table, arguments.target, arguments.task, arguments.output, arguments.loss)
+    for option in ("drop", "categorical"):
+        for name in getattr(arguments, option):
+            table[name]  # named in an error when there is no such column
+    training, held = split(values, bool(target.labels), arguments.validation_fraction, arguments.seed)
+    target = target.standardized(values[training], output, arguments.loss)
+    used = [name for name in table.names if name != target.name and name not in arguments.drop]
+    features, left_out = learn_features(table, used, training, arguments.impute, arguments.categorical)
+    X, unknown = encode(features, table, arguments.dtype, ignore_unknown=True)
+    Y = target.for_network(values, arguments.dtype)
+    network = _network(arguments, len(X), output, len(target.labels))
+    model = TableModel(network, tuple(features), target)
+
+    left_out |= {name: "dropped" for name in arguments.drop}
+    print(fields(_about_data(arguments, table, target, training, held)))
+    print(fields(_about_columns(model, left_out, unknown)))
+    print(f"\n{network.shapes(len(training))}\n")
+    started = time.perf_counter()
+    history = _fit(arguments, network, X, Y, training, held)
+    seconds = time.perf_counter() - started
+    model.save(arguments.model)
+    print(fields(_about_training(arguments, history, seconds)))
+    if len(held):
+        print(fields(_about_held_out(arguments, model, X, Y, values, training, held)))
+    print(fields([("saved", arguments.model)]))
+    return 130 if history.stopped == "interrupted" else 0
+
+
+def _network(arguments: argparse.Namespace, n_x: int, output: str, classes: int) -> Network:
+    return Network(
+        [n_x, *arguments.hidden, classes if output == "softmax" else 1],
+        activation=single(arguments.activation) if arguments.hidden else None,
+        output=output,
+        loss=arguments.loss,
+        l2=arguments.l2,
+        dropout=arguments.dropout,
+        dtype=arguments.dtype,
+        seed=arguments.seed,
+        kernels=arguments.kernels,
+    )
+
+
+def _fit(
+    arguments: argparse.Namespace,
+    network: Network,
+    X: np.ndarray,
+    Y: np.ndarray,
+    training: np.ndarray,
+    held: np.ndarray,
+) -> History:
+    kind, settings = OPTIMIZERS[arguments.optimizer]
+    if arguments.learning_rate is not None:
+        settings = settings | {"learning_rate": arguments.learning_rate}
+    stop = [EarlyStopping(patience=arguments.early_stopping)] if arguments.early_stopping else []
+    return network.fit(
+        X.T[training].T,  # the rows of a C-contiguous array: no further copy is made
+        Y[training],
+        epochs=arguments.epochs,
+        batch_size=arguments.batch_size or min(BATCH, len(training)),
+        optimizer=kind(**settings),
+        validation_data=(X.T[held].T, Y[held]) if len(held) else None,
+        callbacks=stop,
+    )
+
+
+def _about_data(
+    arguments: argparse.Namespace, table: Table, target: Target, training: np.ndarray, held: np.ndarray
+) -> list[tuple[str, str]]:
+    rows = f"{table.rows} rows: {len(training)} to train on, {len(held)} held out"
+    task = target.describe()
+    if len(target.labels) == 2:
+        task += f" (1 stands for {target.labels[1]})"
+    return [("data", f"{arguments.data}, {rows}"), ("target", f"{target.name}, {task}")]
+
+
+def _about_columns(
+    model: TableModel, left_out: dict[str, str], unknown: dict[str, int]
+) -> list[tuple[str, str]]:
+    width = sum(feature.width for feature in model.features)
+    lines = [("columns", f"{len(model.features)} used, as {width} rows of X")]
+    for feature in model.features[:SHOWN]:
+        text = f"{feature.name}: {feature.describe()}"
+        if feature.fill is not None:
+            filled = repr(feature.fill) if isinstance(feature.fill, str) else f"{feature.fill:.4g}"
+            text += f"; missing: {filled}"
+        if feature.name in unknown:
+            text += f"; {unknown[feature.name]} held-out values not in the training part"
+        lines.append(("", text))
+    if len(model.features) > SHOWN:
+        lines.append(("", f"... and {len(model.features) - SHOWN} more"))
+    lines += [("", f"{name}: left out, {reason}") for name, reason in list(left_out.items())[:SHOWN]]
+    return lines
+
+
+def _about_training(arguments: argparse.Namespace, history: History, seconds: float) -> list[tuple[str, str]]:
+    done = f"{len(history)} epochs of {arguments.optimizer} in {seconds:.2f} s"
+    if history.stopped == "early":
+        done += f", stopped early; the parameters are those of epoch {(history.restored_epoch or 0) + 1}"
+    elif history.stopped:
+        done += f" of {arguments.epochs}, {history.stopped}"
+    lines = [("training", f"{done} ({arguments.kernels} kernels, {arguments.dtype})")]
+    if history.cost:
+        lines.append(
+            ("cost", f"{history.cost[0]:.4g} in the first epoch, {history.cost[-1]:.4g} in the last")
+        )
+    return lines
+
+
+def _about_held_out(
+    arguments: argparse.Namespace,
+    model: TableModel,
+    X: np.ndarray,
+    Y: np.ndarray,
+    values: np.ndarray,
+    training: np.ndarray,
+    held: np.ndarray,
+) -> list[tuple[str, str]]:
+    found = model.network.evaluate(X.T[held].T, Y[held])
+    used = " (which also decided when to stop)" if arguments.early_stopping else ""
+    if model.target.labels:
+        commonest = int(np.bincount(values[training]).argmax())
+        base = (values[held] == commonest).mean()
+        text = (
+            f"accuracy {found['accuracy']:.1%} on the {len(held)} rows{used}; "
+            f"always answering {model.target.labels[commonest]!r} is right in {base:.1%}"
+        )
+    else:
+        from_mean = values[held] - values[training].mean()
+        base = 1 - (from_mean**2).sum() / max(((values[held] - values[held].mean()) ** 2).sum(), 1e-300)
+        text = (
+            f"r2 {found['r2']:.3f} and mean absolute error "
+            f"{found['mean_absolute_error'] * model.target.scale:.4g} on the {len(held)} rows{used}; "
+            f"always answering the mean gives {base:.3f} and {np.abs(from_mean).mean():.4g}"
+        )
+    return [("held out", text)]
