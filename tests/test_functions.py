@@ -28,14 +28,14 @@ INF, NAN = math.inf, math.nan
 BOUNDS = {
     "exp": (1.02, 1.0),
     "expm1": (1.24, 1.2),
-    "log": (0.8, 0.8),
+    "log": (0.9, 0.9),
     "log1p": (1.4, 1.4),
     "tanh": (2.0, 2.0),
     "sigmoid": (1.7, 1.7),
     "softplus": (1.7, 1.7),
     "erf": (1.5, 1.4),
     "normal_cdf": (6.2, 8.0),
-    "normal_pdf": (2.1, 2.2),
+    "normal_pdf": (2.3, 2.3),
 }
 
 

@@ -163,7 +163,7 @@ def _log_limits(x, y):
 def log(x):
     """Return log x = k ln 2 + log f with x = 2**k f; -inf for 0, NaN below. Subnormal x are scaled first.
 
-    Within 0.8 ULP in float32, 0.8 in float64.
+    Within 0.9 ULP in float32, 0.9 in float64.
     """
     c = constants(x)
     subnormal = x < c.smallest_normal
@@ -236,7 +236,7 @@ def normal_cdf(z):
 def normal_pdf(z):
     """Return phi(z) = exp(-z**2 / 2) / sqrt(2 pi), the normal density; gelu'(z) = Phi(z) + z phi(z).
 
-    Within 2.1 ULP in float32, 2.2 in float64. In a loop with normal_cdf the exponential is computed
+    Within 2.3 ULP in float32, 2.3 in float64. In a loop with normal_cdf the exponential is computed
     once.
     """
     c = constants(z)
