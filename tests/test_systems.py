@@ -1,4 +1,4 @@
-"""Systems 1 to 5 of the course learn in all three kernel sets; data are made here, and what is asserted can fail."""
+"""Systems 1 to 5 of the course learn in all three kernel sets, on data that are made here."""
 
 import numpy as np
 import pytest
@@ -95,7 +95,9 @@ def test_2_house_prices_with_one_relu_neuron(kernels):
 @every_set
 def test_3_shallow_network_on_petals(kernels):
     training, held_out = halves(*petals())
-    shallow = Network([2, 4, 1], activation="tanh", output="sigmoid", dtype="float64", seed=0, kernels=kernels)
+    shallow = Network(
+        [2, 4, 1], activation="tanh", output="sigmoid", dtype="float64", seed=0, kernels=kernels
+    )
     logistic = Network([2, 1], output="sigmoid", dtype="float64", seed=0, kernels=kernels)
     for net in (shallow, logistic):
         net.fit(*training, epochs=200, optimizer=Adam(0.1), verbose=False)
@@ -123,8 +125,9 @@ def test_5_many_classes(kernels):
     assert net.predict(X_test).shape == (75,)
     assert (net.predict(X_test) == Y_test[0]).mean() > 0.95
     np.testing.assert_allclose(net.predict_proba(X_test).sum(axis=0), 1, rtol=1e-5)
-    one_hot = np.eye(5)[:, Y_test[0]]
-    assert net.evaluate(X_test, one_hot) == pytest.approx(net.evaluate(X_test, Y_test[0]), rel=1e-6)
+    by_index, by_column = (net.evaluate(X_test, Y) for Y in (Y_test[0], np.eye(5)[:, Y_test[0]]))
+    # A loss is a difference of logits near 10 in float32, whatever the form of the targets.
+    assert by_column == pytest.approx(by_index, abs=10 * np.finfo(np.float32).eps)
 
 
 def test_the_three_sets_take_the_same_way():
@@ -149,7 +152,12 @@ def test_equal_hidden_units_stay_equal(kernels):
     """Why parameters are drawn: with equal values a layer of any width is one unit."""
     (X, Y), _ = halves(*petals())
     net = Network(
-        [2, 4, 1], activation="tanh", output="sigmoid", initialization="constant(0.5)", dtype="float64", kernels=kernels
+        [2, 4, 1],
+        activation="tanh",
+        output="sigmoid",
+        initialization="constant(0.5)",
+        dtype="float64",
+        kernels=kernels,
     )
     net.fit(X, Y, epochs=20, optimizer=SGD(0.5), verbose=False)
     W1, W2 = net.parameters["W1"], net.parameters["W2"]

@@ -84,7 +84,7 @@ def initialize(
             accepted = f"a name ({', '.join(INITIALIZATIONS)}), a dict of arrays or None"
             raise TypeError(f"initialization must be {accepted}, got {kind}")
         name, value = parse(initialization, INITIALIZATIONS, "initialization")
-        if value and not np.isfinite(np.dtype(architecture.dtype).type(value)):
+        if abs(value) > float(np.finfo(architecture.dtype).max):
             raise ValueError(f"initialization {initialization!r} is infinite in {architecture.dtype}")
     rng = np.random.default_rng(seed)
     for layer, W, b in zip(architecture.layers, arrays[::2], arrays[1::2], strict=True):

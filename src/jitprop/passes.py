@@ -18,7 +18,7 @@ from .checks import Array, cast
 
 __all__ = ["evaluate", "gradients", "mean_loss", "outputs", "penalty", "predictions", "total_weight"]
 
-BLOCK_ELEMENTS = 2**22  # of all activations of a block together: 16 MB in float32
+BLOCK_ELEMENTS = 2**20  # of all activations of a block together: 4 MB in float32
 BLOCK_COLUMNS = (64, 2**16)  # the narrowest and the widest block
 
 
