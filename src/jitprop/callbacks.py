@@ -32,6 +32,9 @@ class Callback:
 
     interruptible = True
 
+    def check(self, history: History) -> None:
+        """Called before anything is changed: raise if ``history.names`` lacks what is needed."""
+
     def on_train_begin(self, network: Network, history: History) -> None:
         """Called before the first epoch."""
 
@@ -137,8 +140,10 @@ class EarlyStopping(Callback):
         """1 for what should fall, -1 for what should rise."""
         return -1.0 if self.monitor.endswith(("accuracy", "r2")) else 1.0
 
+    def check(self, history: History) -> None:
+        history.series(self.monitor)
+
     def on_train_begin(self, network: Network, history: History) -> None:
-        history.series(self.monitor)  # an error now is better than one after the first epoch
         self._forget()
         self._shapes = [array.shape for array in _arrays(network)]
 

@@ -75,12 +75,14 @@ class Resumed:
     ----------
     network : Network
         As it was when the checkpoint was written.
+    optimizer : Optimizer
     history : History
     callbacks : list of (str, dict, dict)
         For each callback its class's name and what its `state` returned.
     """
 
     network: Network
+    optimizer: Optimizer
     history: History
     callbacks: list[tuple[str, dict[str, Array], dict[str, Any]]]
 
@@ -132,7 +134,7 @@ def read_checkpoint(path: str | os.PathLike[str], network: Network, optimizer: O
         history, states = _parse(description["checkpoint"], arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{name}: its checkpoint is damaged: {error}") from None
-    return Resumed(found, history, states)
+    return Resumed(found, found.optimizer, history, states)
 
 
 def _parse(

@@ -14,14 +14,17 @@ from jitprop_kernels.doors import plain
 
 from .checks import Array
 from .examples import Examples
+from .optimizers import Optimizer
 from .recovery import Backup, Interrupts, all_finite
 
 if TYPE_CHECKING:
     from .network import Network
 
-__all__ = ["Steps"]
+__all__ = ["Pace", "Steps"]
 
 MASKS = 2  # tells the generator of the key for dropout from that of the validation split
+SLICE = 0.05  # seconds that a call of train_epoch should take
+GROWTH = 8  # how much longer a slice may be than the one before: the first one's time may be the compiler's
 _STEP = COEFFICIENTS.index("step")
 
 
@@ -31,7 +34,8 @@ class Steps:
     Parameters
     ----------
     network : Network
-        With its optimizer and the optimizer's state.
+    optimizer : Optimizer
+        The network's, whose state it has.
     examples : Examples
     batch_size : int or None
         None is one batch of all examples, in order.
@@ -51,6 +55,7 @@ class Steps:
     def __init__(
         self,
         network: Network,
+        optimizer: Optimizer,
         examples: Examples,
         batch_size: int | None,
         shuffle: bool,
@@ -58,6 +63,7 @@ class Steps:
     ) -> None:
         self.network = network
         self.examples = examples
+        self._optimizer = optimizer
         self._interrupts = interrupts
         self.batch = examples.count if batch_size is None else min(batch_size, examples.count)
         self.per_epoch = -(-examples.count // self.batch)
@@ -67,6 +73,7 @@ class Steps:
         self._start = network.epochs_trained, network.steps_trained, network.optimizer_steps
         self._arrays = [*network.parameters.arrays, *(a for slot in network.optimizer_state for a in slot)]
         self._backup = Backup(self._arrays)
+        self._schedule = optimizer.schedule
         self._order: tuple[int, npt.NDArray[np.int64] | None] = (-1, None)
         self._key = int(np.random.SeedSequence((network.seed, 0, MASKS)).generate_state(1)[0])
         self._train_epoch = plain(network.kernels.train_epoch)  # fit has checked all it is called with
@@ -90,10 +97,12 @@ class Steps:
         """The learning rates of `count` steps of one epoch."""
         epoch, step = divmod(first, self.per_epoch)
         completed = self._start[0] + epoch + np.arange(step, step + count) / self.per_epoch
-        return np.asarray(self.network.optimizer.schedule(completed))
+        return self._schedule(completed)
 
     def mean(self, costs: Array, epoch: int) -> float:
         """The mean over the examples of an epoch, from the costs of its batches."""
+        if self.per_epoch == 1:
+            return float(costs[0])
         starts = np.arange(0, self.examples.count, self.batch)
         if self.examples.sample_weight is None:
             shares = np.minimum(self.examples.count - starts, self.batch).astype(np.float64)
@@ -191,8 +200,7 @@ class Steps:
         if order is not None:
             order = order[step * self.batch : (step + count) * self.batch]
         numbers = first + np.arange(count)
-        optimizer = network.optimizer
-        coefficients = optimizer.coefficients(self._start[2] + 1 + numbers, self.rates(first, count))
+        coefficients = self._optimizer.coefficients(self._start[2] + 1 + numbers, self.rates(first, count))
         coefficients[:, _STEP] = self._start[1] + numbers
         costs = self._train_epoch(
             network.parameters.arrays,
@@ -203,7 +211,7 @@ class Steps:
             architecture.activations,
             architecture.output,
             architecture.loss,
-            optimizer.rule,
+            self._optimizer.rule,
             network.optimizer_state,
             coefficients,
             l2=architecture.l2,
@@ -215,3 +223,21 @@ class Steps:
         if not costs.size or (costs.size != count and math.isfinite(costs[-1])):
             raise ValueError(f"train_epoch of the kernel set returned {costs.size} costs for {count} steps")
         return costs
+
+
+class Pace:
+    """How many steps a slice should have, from the time the last one took."""
+
+    def __init__(self) -> None:
+        self.steps = 1
+        self.seconds = math.inf  # a step's; unknown at first
+
+    @property
+    def slow(self) -> bool:
+        """Whether the next slice may take longer than a person at the keyboard should wait."""
+        return self.steps * self.seconds > 2 * SLICE
+
+    def observe(self, steps: int, seconds: float) -> None:
+        self.seconds = seconds / steps
+        fitting = SLICE / max(self.seconds, 1e-9)
+        self.steps = max(1, int(min(fitting, GROWTH * self.steps)))

@@ -19,23 +19,20 @@ import numpy as np
 from jitprop_kernels.contract import RULES
 
 from .architecture import allocate
-from .callbacks import Callback, as_callbacks
-from .checkpoints import Checkpoint, Resumed, as_checkpoint, read_checkpoint, write_checkpoint
-from .checks import check_integer
+from .callbacks import Callback
+from .checkpoints import Resumed, read_checkpoint, write_checkpoint
 from .examples import Examples, prepare
 from .history import History
-from .optimizers import OPTIMIZERS, Adam, Optimizer
+from .optimizers import Optimizer
+from .options import Options
 from .progress import Progress
-from .recovery import Interrupts
-from .steps import Steps
+from .recovery import Interrupts, all_finite
+from .steps import Pace, Steps
 
 if TYPE_CHECKING:
     from .network import Network
 
 __all__ = ["DivergenceError", "fit"]
-
-SLICE = 0.05  # seconds that a call of train_epoch should take
-GROWTH = 8  # how much longer a slice may be than the one before: the first one's time may be the compiler's
 
 
 class DivergenceError(RuntimeError):
@@ -124,69 +121,43 @@ def fit(
     set to "interrupted". The steps made until then stay made and are counted; the epoch is not, and starts
     again, with the same permutation, in the next call.
     """
-    options = _Options(
-        network, epochs, batch_size, optimizer, shuffle, callbacks, checkpoint, resume, verbose
-    )
+    options = Options(network, epochs, batch_size, optimizer, shuffle, callbacks, checkpoint, resume, verbose)
     if not network._training.acquire(blocking=False):
         raise RuntimeError("this network is being trained by another call of fit; train network.copy()")
     try:
-        resumed = None
+        resumed, chosen = None, options.optimizer
         if options.resume and options.checkpoint is not None and os.path.exists(options.checkpoint.path):
             resumed = read_checkpoint(options.checkpoint.path, network, optimizer)
+            chosen = resumed.optimizer
         seed = network.seed if resumed is None else resumed.network.seed
         examples = prepare(network.architecture, seed, X, Y, sample_weight, validation_data)
         options.check_batch_size(examples)
         history = History() if resumed is None else resumed.history
-        optimizer = options.optimizer if resumed is None else resumed.network.optimizer
-        _begin(network, optimizer, resumed)
-        return _Training(network, examples, options, history, resumed).run()
+        _check_finite(network)
+        _announce_metrics(network, examples, history)
+        for callback in options.callbacks:
+            callback.check(history)
+        _begin(network, chosen, resumed)
+        return _Training(network, chosen, examples, options, history, resumed).run()
     finally:
         network._training.release()
 
 
-class _Options:
-    """The options of fit, checked."""
-
-    def __init__(
-        self,
-        network: Network,
-        epochs: Any,
-        batch_size: Any,
-        optimizer: Any,
-        shuffle: Any,
-        callbacks: Any,
-        checkpoint: Any,
-        resume: Any,
-        verbose: Any,
-    ) -> None:
-        self.epochs = check_integer("epochs", epochs, 0)
-        self.batch_size = None if batch_size is None else check_integer("batch_size", batch_size, 1)
-        if optimizer is not None and type(optimizer) not in OPTIMIZERS.values():
-            raise TypeError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {_kind(optimizer)}")
-        self.optimizer: Optimizer = optimizer or network.optimizer or Adam()
-        self.shuffle = _check_flag("shuffle", shuffle)
-        self.callbacks = as_callbacks(callbacks)
-        self.checkpoint: Checkpoint | None = as_checkpoint(checkpoint)
-        self.resume = _check_flag("resume", resume)
-        if self.resume and self.checkpoint is None:
-            raise ValueError("resume=True needs checkpoint, the file to go on from")
-        self.verbose = None if verbose is None else _check_flag("verbose", verbose)
-
-    def check_batch_size(self, examples: Examples) -> None:
-        m = examples.X.shape[1]
-        if self.batch_size is not None and self.batch_size > m - examples.held_back:
-            without = f" - {examples.held_back} for validation" if examples.held_back else ""
-            raise ValueError(f"batch_size must be from 1 to m = {m}{without}, got {self.batch_size}")
+def _check_finite(network: Network) -> None:
+    for name, array in network.parameters.items():  # whoever writes into a view is not checked there
+        if not all_finite([array]):
+            raise ValueError(
+                f"parameter {name} holds a number that is not finite; assign finite values before training"
+            )
 
 
-def _check_flag(name: str, value: Any) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {_kind(value)}")
-    return bool(value)
-
-
-def _kind(value: Any) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+def _announce_metrics(network: Network, examples: Examples, history: History) -> None:
+    """Enter the names of what will be recorded, so that callbacks can be checked before training."""
+    if examples.validation is not None:
+        x, y, _ = examples.validation
+        for name in network.evaluate(x[:, :1], y[:, :1]):
+            if name != "cost":
+                history.metrics.setdefault(f"validation_{name}", [])
 
 
 def _begin(network: Network, optimizer: Optimizer, resumed: Resumed | None) -> None:
@@ -200,32 +171,15 @@ def _begin(network: Network, optimizer: Optimizer, resumed: Resumed | None) -> N
         network.optimizer_state = [allocate(network.architecture)[1] for _ in slots]
 
 
-class _Pace:
-    """How many steps a slice should have, from the time the last one took."""
-
-    def __init__(self) -> None:
-        self.steps = 1
-        self.seconds = math.inf  # a step's; unknown at first
-
-    @property
-    def slow(self) -> bool:
-        """Whether the next slice may take longer than a person at the keyboard should wait."""
-        return self.steps * self.seconds > 2 * SLICE
-
-    def observe(self, steps: int, seconds: float) -> None:
-        self.seconds = seconds / steps
-        fitting = SLICE / max(self.seconds, 1e-9)
-        self.steps = max(1, int(min(fitting, GROWTH * self.steps)))
-
-
 class _Training:
     """One call of fit, after everything has been checked."""
 
     def __init__(
         self,
         network: Network,
+        optimizer: Optimizer,
         examples: Examples,
-        options: _Options,
+        options: Options,
         history: History,
         resumed: Resumed | None,
     ) -> None:
@@ -234,16 +188,15 @@ class _Training:
         self.before = len(history)  # epochs of the call that wrote the checkpoint
         self.epochs = max(options.epochs - self.before, 0) if options.resume else options.epochs
         self.interrupts = Interrupts()
-        self.steps = Steps(network, examples, options.batch_size, options.shuffle, self.interrupts)
+        self.steps = Steps(network, optimizer, examples, options.batch_size, options.shuffle, self.interrupts)
         self.progress = Progress(self.epochs, options.verbose)
-        self.pace = _Pace()
+        self.pace = Pace()
         # A callback may change the parameters, so that steps before it cannot be repeated.
         self.open = any(type(callback).interruptible for callback in self.callbacks)
         self.observed = bool(self.callbacks or self.checkpoint or examples.validation)
 
     def run(self) -> History:
         history = self.history
-        self._announce_metrics()
         for callback in self.callbacks:
             callback.on_train_begin(self.network, history)
         if self.resumed is not None:
@@ -265,14 +218,6 @@ class _Training:
         if message:
             warnings.warn(message, RuntimeWarning, stacklevel=4)
         return history
-
-    def _announce_metrics(self) -> None:
-        """Enter the names of what will be recorded, so that callbacks can ask for them before training."""
-        if self.examples.validation is not None:
-            x, y, _ = self.examples.validation
-            for name in self.network.evaluate(x[:, :1], y[:, :1]):
-                if name != "cost":
-                    self.history.metrics.setdefault(f"validation_{name}", [])
 
     def _loop(self) -> None:
         history = self.history
@@ -322,7 +267,8 @@ class _Training:
         history = self.history
         found: dict[str, float] = {}
         try:
-            with self.interrupts.allowed():
+            # A diverging network overflows here too; the next step's cost tells.
+            with self.interrupts.allowed(), np.errstate(over="ignore", invalid="ignore"):
                 found = self.network.evaluate(*self.examples.validation)
         finally:  # an interrupted epoch has its values too: nan
             history.validation_cost.append(found.get("cost", math.nan))
