@@ -85,11 +85,7 @@ def test_shapes_agree_with_what_runs():
     shapes = net.shapes(5)
     _, caches = net.forward(np.ones((3, 5)))
     arrays = dict(net.parameters) | net.gradients(np.ones((3, 5)), np.zeros(5))
-    arrays |= {
-        f"{name}{l}": array
-        for l, pair in enumerate(caches, 1)
-        for name, array in zip("ZA", pair, strict=True)
-    }
+    arrays |= {f"{name}{l}": array for l, pair in enumerate(caches, 1) for name, array in zip("ZA", pair, strict=True)}
     assert {name: array.shape for name, array in arrays.items()} == {name: shapes[name] for name in arrays}
 
 

@@ -42,9 +42,7 @@ def network(units, seed=1, **options):
 @pytest.mark.parametrize(("output", "loss", "depth", "activation"), CASES)
 def test_every_activation_output_loss_and_depth(kernels, output, loss, depth, activation):
     units = [3, *[4, 3][: depth - 1], 2]
-    net = network(
-        units, activation=activation, output=output, loss=loss, l2=0.1, dtype="float64", kernels=kernels
-    )
+    net = network(units, activation=activation, output=output, loss=loss, l2=0.1, dtype="float64", kernels=kernels)
     found = gradcheck(net, *example(output, loss, 2))
     assert found.ok, found
     assert not any(check.kinks for check in found.arrays.values()), found
@@ -121,18 +119,14 @@ def test_entries_on_a_kink_are_told_and_left_out():
 
 @pytest.mark.parametrize("activation", ["leaky_relu", "elu(2.0)"])
 def test_kinks_of_other_activations(activation):
-    net = Network(
-        [1, 1, 1], activation=activation, output="linear", initialization="zeros", kernels="vectorized"
-    )
+    net = Network([1, 1, 1], activation=activation, output="linear", initialization="zeros", kernels="vectorized")
     net.parameters["W2"] = [[1.0]]
     assert gradcheck(net, [[1.0, 2.0]], [3.0, 4.0])["W1"].kinks == [(0, 0)]
 
 
 @pytest.mark.parametrize("activation", ["elu", "leaky_relu(1.0)", "softplus", "tanh"])
 def test_smooth_activations_have_no_kink(activation):
-    net = Network(
-        [1, 1, 1], activation=activation, output="linear", initialization="zeros", kernels="vectorized"
-    )
+    net = Network([1, 1, 1], activation=activation, output="linear", initialization="zeros", kernels="vectorized")
     net.parameters["W2"] = [[1.0]]
     found = gradcheck(net, [[1.0, 2.0]], [3.0, 4.0])
     assert found.ok and not found["W1"].kinks

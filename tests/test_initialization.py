@@ -15,9 +15,7 @@ def is_normal(W, deviation):
     """Mean and deviation within 5 standard errors; as many outside two deviations as a normal law has."""
     errors = 5 / np.sqrt(W.size)
     outside = (np.abs(W) > 2 * deviation).mean()
-    return (
-        abs(W.mean()) < errors * deviation and abs(W.std() / deviation - 1) < errors and 0.03 < outside < 0.06
-    )
+    return abs(W.mean()) < errors * deviation and abs(W.std() / deviation - 1) < errors and 0.03 < outside < 0.06
 
 
 def is_uniform(W, limit):
@@ -44,9 +42,7 @@ def test_natural(activation, rule):
 
 def test_named_ones_hold_for_every_layer():
     for l, n_prev, n in ((1, 400, 300), (2, 300, 200)):
-        assert is_normal(
-            network(initialization="he", activation="tanh").parameters[f"W{l}"], np.sqrt(2 / n_prev)
-        )
+        assert is_normal(network(initialization="he", activation="tanh").parameters[f"W{l}"], np.sqrt(2 / n_prev))
         assert is_uniform(network(initialization="glorot").parameters[f"W{l}"], np.sqrt(6 / (n_prev + n)))
         assert is_normal(network(initialization="normal").parameters[f"W{l}"], 0.01)
         assert is_normal(network(initialization="normal(0.5)").parameters[f"W{l}"], 0.5)

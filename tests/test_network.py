@@ -1,18 +1,11 @@
-"""Network: what it computes, in blocks and at once; parameters; copies, files, threads and kernel sets."""
+"""Network: what it computes, at once and in blocks of columns."""
 
-import copy
-import pickle
-import subprocess
-import sys
-import threading
 import tracemalloc
-import types
 
 import numpy as np
 import pytest
 
-from jitprop import SGD, Adam, ModelFileError, Network, passes
-from jitprop_kernels import vectorized
+from jitprop import Network, passes
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(5, 11))
@@ -63,9 +56,7 @@ def test_cost_has_the_l2_term_of_the_weights_only(weight):
     squares = sum((net.parameters[f"W{l}"] ** 2).sum() for l in (1, 2, 3))
     expected = -(w @ np.log(A[LABELS, np.arange(11)])) / w.sum() + 0.7 / (2 * w.sum()) * squares
     assert net.cost(X, LABELS, weight) == pytest.approx(expected, rel=1e-12)
-    assert net.evaluate(X, LABELS, weight)["cost"] == pytest.approx(
-        expected - 0.35 / w.sum() * squares, rel=1e-10
-    )
+    assert net.evaluate(X, LABELS, weight)["cost"] == pytest.approx(expected - 0.35 / w.sum() * squares, rel=1e-10)
 
 
 def test_gradients_of_softmax_regression():
@@ -197,10 +188,7 @@ def test_targets_in_every_form_mean_the_same():
     assert squared.cost(X, LABELS) == squared.cost(X, np.eye(3)[:, LABELS])
     logistic = Network([5, 1], output="sigmoid", seed=0, kernels="vectorized")
     labels = LABELS > 0
-    assert (
-        len({logistic.cost(X, Y) for Y in (labels, labels[np.newaxis], labels.astype(int), labels * 1.0)})
-        == 1
-    )
+    assert len({logistic.cost(X, Y) for Y in (labels, labels[np.newaxis], labels.astype(int), labels * 1.0)}) == 1
 
 
 def test_inputs_of_any_kind_of_number():
@@ -224,248 +212,3 @@ def test_columns_predicted_together_do_not_matter(kernels):
     together = net.predict_proba(X)
     for j in range(11):
         assert (net.predict_proba(X[:, j : j + 1])[:, 0] == together[:, j]).all()
-
-
-# Parameters
-
-
-def test_parameters_are_views_that_can_be_assigned():
-    net = network()
-    assert list(net.parameters) == ["W1", "b1", "W2", "b2", "W3", "b3"] and len(net.parameters) == 6
-    view = net.parameters["W2"]
-    net.parameters["W2"] = np.arange(24).reshape(4, 6)
-    assert view is net.parameters["W2"] and view[3, 5] == 23 and view.dtype == np.float64
-    view[0, 0] = -1
-    assert net.parameters["W2"][0, 0] == -1
-    net.parameters["W2"] *= 2
-    assert view[0, 0] == -2
-    net.parameters = {"b1": np.ones((6, 1))}
-    assert (net.parameters["b1"] == 1).all() and view[0, 0] == -2
-    assert "W1 (6, 5)" in repr(net.parameters)
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "error", "message"),
-    [
-        ("W1", np.ones((5, 6)), ValueError, r"W1 has shape \(5, 6\), should be \(6, 5\); its transpose"),
-        ("b1", np.ones(6), ValueError, r"b1 has shape \(6,\), should be \(6, 1\); rank-1"),
-        ("b1", 1.0, ValueError, r"b1 has shape \(\)"),
-        ("W1", np.full((6, 5), np.inf), ValueError, r"W1\[0, 0\] is inf"),
-        (
-            "W1",
-            np.full((6, 5), 1e39),
-            ValueError,
-            r"W1\[0, 0\] is 1e\+39, which is inf in the network's float32",
-        ),
-        ("W1", np.full((6, 5), "a"), TypeError, "W1 must hold real numbers.*text"),
-        ("W1", np.full((6, 5), 1j), TypeError, "W1 must hold real numbers.*complex"),
-        ("W9", np.ones((6, 5)), KeyError, "no parameter 'W9'; accepted: W1, b1"),
-    ],
-)
-def test_refused_assignments_change_nothing(name, value, error, message):
-    net = network(dtype="float32")
-    before = net.parameters.flat.tobytes()
-    with pytest.raises(error, match=message):
-        net.parameters[name] = value
-    with pytest.raises(error, match=message):
-        net.parameters.update({"b3": np.ones((3, 1)), name: value})
-    assert net.parameters.flat.tobytes() == before
-
-
-def test_parameters_cannot_be_deleted_or_pickled_alone():
-    net = network()
-    with pytest.raises(TypeError, match="cannot be deleted"):
-        del net.parameters["W1"]
-    with pytest.raises(TypeError, match="cannot be deleted"):
-        net.parameters.clear()
-    with pytest.raises(TypeError, match="belong to their network"):
-        pickle.dumps(net.parameters)
-
-
-# Copies, pickles, files
-
-
-def trained():
-    net = network(l2=0.01, dropout=0.1)
-    net.metadata = {"columns": ["a", "b"]}
-    net.fit(X, LABELS, epochs=2, batch_size=4, optimizer=Adam(0.01), verbose=False)
-    return net
-
-
-def through_file(net, tmp_path):
-    net.save(tmp_path / "model")
-    return Network.load(tmp_path / "model")
-
-
-@pytest.mark.parametrize(
-    "twin_of",
-    [
-        lambda net, path: net.copy(),
-        lambda net, path: copy.copy(net),
-        lambda net, path: copy.deepcopy(net),
-        lambda net, path: pickle.loads(pickle.dumps(net)),
-        through_file,
-    ],
-    ids=["copy", "copy.copy", "deepcopy", "pickle", "file"],
-)
-def test_a_twin_is_equal_and_independent(twin_of, tmp_path):
-    net = trained()
-    twin = twin_of(net, tmp_path)
-    assert (
-        twin.architecture == net.architecture and twin.optimizer == net.optimizer and repr(twin) == repr(net)
-    )
-    assert (twin.epochs_trained, twin.steps_trained, twin.optimizer_steps, twin.seed) == (2, 6, 6, 3)
-    assert twin.parameters.flat.tobytes() == net.parameters.flat.tobytes()
-    assert not np.shares_memory(twin.parameters.flat, net.parameters.flat)
-    assert all(view.ctypes.data % 64 == 0 and view.base is not None for view in twin.parameters.arrays)
-    assert all(np.shares_memory(view, twin.parameters.flat) for view in twin.parameters.values())
-    before = net.parameters.flat.copy()
-    costs = [each.fit(X, LABELS, epochs=2, batch_size=4, verbose=False).cost for each in (twin, net)]
-    assert costs[0] == costs[1]
-    assert twin.parameters.flat.tobytes() == net.parameters.flat.tobytes() != before.tobytes()
-    assert (twin.predict_proba(X) == net.predict_proba(X)).all()
-    twin.metadata["columns"].append("c")
-    assert net.metadata == {"columns": ["a", "b"]}
-
-
-def test_a_copy_shares_nothing_that_training_changes():
-    net = trained()
-    twin = net.copy()
-    before = twin.parameters.flat.tobytes(), twin.optimizer_state[0][0].tobytes()
-    net.fit(X, LABELS, epochs=1, verbose=False)
-    assert (twin.parameters.flat.tobytes(), twin.optimizer_state[0][0].tobytes()) == before
-
-
-class Subclass(Network):
-    pass
-
-
-def test_a_subclass_stays_one():
-    net = Subclass([2, 2], kernels="vectorized")
-    net.note = "kept"
-    for twin in (net.copy(), pickle.loads(pickle.dumps(net))):
-        assert type(twin) is Subclass and twin.note == "kept"
-
-
-def test_metadata_goes_into_the_file(tmp_path):
-    net = trained()
-    assert through_file(net, tmp_path).metadata == {"columns": ["a", "b"]}
-    net.save(tmp_path / "other", metadata={"x": [1, None]})
-    assert Network.load(tmp_path / "other").metadata == {"x": [1, None]}
-    assert Network.load(tmp_path / "other", kernels="loops").kernel_set.name == "loops"
-
-
-def test_a_file_whose_parts_do_not_fit(tmp_path):
-    from jitprop import modelfile
-
-    trained().save(tmp_path / "model")
-    tensors, description = modelfile.read(tmp_path / "model")
-    architecture = description["architecture"]
-    wrong = [
-        (dict(list(tensors.items())[1:]), description, "missing: W1"),
-        (tensors | {"W1": tensors["W1"].T}, description, "W1 has shape"),
-        (tensors | {"W1": tensors["W1"] * np.nan}, description, "W1.*nan"),
-        (tensors | {"W1": tensors["W1"].astype(np.float32)}, description, "W1 is float32"),
-        (tensors | {"optimizer.2.W1": tensors["W1"]}, description, "optimizer.2"),
-        (tensors, description | {"more": 1}, "more"),
-        (tensors, description | {"seed": -1}, "seed"),
-        (tensors, description | {"epochs_trained": "two"}, "epochs_trained"),
-        (tensors, description | {"kernels": "os.system"}, "kernels"),
-        (tensors, description | {"optimizer": {"name": "Magic"}}, "optimizer"),
-        (tensors, description | {"optimizer": None}, "optimizer"),
-        (tensors, description | {"architecture": architecture | {"units": [5, 6, 4, 10**9]}}, "W3"),
-        (tensors, description | {"architecture": architecture | {"activations": ["tanh", "eval"]}}, "eval"),
-        (tensors, description | {"architecture": architecture | {"dtype": ["f4"]}}, "dtype"),
-        (tensors, description | {"architecture": []}, "architecture"),
-    ]
-    for arrays, described, message in wrong:
-        modelfile.write(tmp_path / "wrong", arrays, described)
-        with pytest.raises(ModelFileError, match=message):
-            Network.load(tmp_path / "wrong")
-
-
-# One call of fit at a time
-
-
-def test_fit_is_exclusive_and_predict_is_shared():
-    net = network()
-    seen = []
-
-    def second(network, history):
-        with pytest.raises(RuntimeError, match="being trained by another call"):
-            network.fit(X, LABELS, epochs=1, verbose=False)
-        thread = threading.Thread(target=lambda: seen.append(network.predict(X)))
-        thread.start()
-        thread.join()
-
-    net.fit(X, LABELS, epochs=2, callbacks=second, verbose=False)
-    assert net.epochs_trained == 2 and len(seen) == 2
-    net.fit(X, LABELS, epochs=1, verbose=False)
-    assert net.epochs_trained == 3
-
-
-def test_fit_again_after_an_error():
-    net = network()
-
-    def failing(network, history):
-        raise OSError("disk")
-
-    with pytest.raises(OSError, match="disk"):
-        net.fit(X, LABELS, callbacks=failing, verbose=False)
-    net.fit(X, LABELS, epochs=1, verbose=False)
-
-
-# Kernel sets
-
-
-def test_a_kernel_of_one_s_own_is_called():
-    calls = []
-
-    def tanh(Z, out=None):
-        calls.append(Z.shape)
-        return np.tanh(Z)
-
-    own = network(kernels=types.SimpleNamespace(tanh=tanh))
-    own.fit(X, LABELS, epochs=3, batch_size=4, optimizer=SGD(0.1), verbose=False)
-    assert len(calls) == 3 * 3 * 2
-    plain = network()
-    plain.fit(X, LABELS, epochs=3, batch_size=4, optimizer=SGD(0.1), verbose=False)
-    np.testing.assert_allclose(own.parameters.flat, plain.parameters.flat, rtol=1e-12)
-
-
-def test_modules_of_kernels():
-    assert network(kernels=vectorized).kernel_set.name == "vectorized"
-    module = types.ModuleType("student_kernels")
-    module.relu = vectorized.relu
-    sys.modules["student_kernels"] = module
-    try:
-        net = network(kernels=module)
-        assert "student_kernels kernels" in repr(net)
-        twin = pickle.loads(pickle.dumps(net))
-        assert (twin.predict_proba(X) == net.predict_proba(X)).all()
-        assert (net.copy().predict_proba(X) == net.predict_proba(X)).all()
-    finally:
-        del sys.modules["student_kernels"]
-
-
-def test_a_kernel_set_of_one_s_own_is_not_saved(tmp_path):
-    net = network(kernels=types.SimpleNamespace(tanh=vectorized.tanh))
-    net.save(tmp_path / "model")
-    assert Network.load(tmp_path / "model").kernel_set.name == "jit"
-    assert Network.load(tmp_path / "model", kernels="vectorized").kernel_set.name == "vectorized"
-
-
-def test_numba_is_imported_when_it_is_needed():
-    script = (
-        "import sys, jitprop; net = jitprop.Network([2, 3, 1], output='sigmoid');"
-        "net.shapes(); net.copy(); repr(net); assert 'numba' not in sys.modules;"
-        "net.kernels; assert 'numba' in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True)
-
-
-def test_repr_says_what_it_is():
-    assert repr(network()) == (
-        "<Network 5-6-4-3, tanh, softmax output, cross_entropy, float64, vectorized kernels: "
-        "79 parameters, 0 epochs trained>"
-    )

@@ -95,9 +95,7 @@ def test_2_house_prices_with_one_relu_neuron(kernels):
 @every_set
 def test_3_shallow_network_on_petals(kernels):
     training, held_out = halves(*petals())
-    shallow = Network(
-        [2, 4, 1], activation="tanh", output="sigmoid", dtype="float64", seed=0, kernels=kernels
-    )
+    shallow = Network([2, 4, 1], activation="tanh", output="sigmoid", dtype="float64", seed=0, kernels=kernels)
     logistic = Network([2, 1], output="sigmoid", dtype="float64", seed=0, kernels=kernels)
     for net in (shallow, logistic):
         net.fit(*training, epochs=200, optimizer=Adam(0.1), verbose=False)
@@ -127,7 +125,7 @@ def test_5_many_classes(kernels):
     np.testing.assert_allclose(net.predict_proba(X_test).sum(axis=0), 1, rtol=1e-5)
     by_index, by_column = (net.evaluate(X_test, Y) for Y in (Y_test[0], np.eye(5)[:, Y_test[0]]))
     # A loss is a difference of logits near 10 in float32, whatever the form of the targets.
-    assert by_column == pytest.approx(by_index, abs=10 * np.finfo(np.float32).eps)
+    assert by_column == pytest.approx(by_index, abs=10 * float(np.finfo(np.float32).eps))
 
 
 def test_the_three_sets_take_the_same_way():
