@@ -262,7 +262,7 @@ def test_sample_weights(weight, error, message):
         ({"validation_data": (X, CLASSES[:5])}, ValueError, "Y of validation_data has 5 class indices"),
         ({"validation_data": (X.T, CLASSES)}, ValueError, "X of validation_data has shape"),
         ({"validation_data": 1.0}, ValueError, "validation_data must be a finite number above 0 to below 1"),
-        ({"callbacks": 3}, TypeError, "callbacks"),
+        ({"callbacks": [3]}, TypeError, "callbacks must hold Callback objects or functions"),
         ({"checkpoint": 3}, TypeError, "checkpoint must be"),
         ({"resume": True}, ValueError, "resume=True needs checkpoint"),
     ],
