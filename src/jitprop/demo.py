@@ -16,7 +16,7 @@ from .history import History
 from .network import Network
 from .optimizers import SGD
 
-__all__ = ["RECIPES", "Recipe", "Timing", "agreement", "demonstrate", "time_epoch"]
+__all__ = ["RECIPES", "Recipe", "Timing", "agreement", "demonstrate", "fit", "new_network", "time_epoch"]
 
 SETS = {"loops": "loops", "vectorized": "NumPy", "jit": "JIT"}
 PATIENCE, PART = 10.0, 5.0  # seconds: an epoch in loops that would take longer is timed on a part of it
@@ -90,22 +90,20 @@ def demonstrate(names: Sequence[str], epochs: int | None, picture: str | None, q
     return agreed
 
 
-def _network(data: Dataset, recipe: Recipe, kernels: str) -> Network:
+def new_network(data: Dataset, recipe: Recipe, kernels: str) -> Network:
     outputs = len(data.labels) if recipe.output == "softmax" else 1
     units = [len(data.X), *recipe.hidden, outputs]
     return Network(units, recipe.activation, recipe.output, seed=0, kernels=kernels)
 
 
-def _fit(
-    network: Network, X: np.ndarray, Y: np.ndarray, recipe: Recipe, epochs: int = 1, **more: Any
-) -> History:
+def fit(network: Network, X: np.ndarray, Y: np.ndarray, recipe: Recipe, epochs: int = 1, **more: Any) -> History:
     optimizer = SGD(recipe.learning_rate, momentum=0.9)
     size = min(recipe.batch_size, X.shape[1])
     return network.fit(X, Y, epochs=epochs, batch_size=size, optimizer=optimizer, **more)
 
 
 def _train(data: Dataset, recipe: Recipe) -> History:
-    network = _network(data, recipe, "jit")
+    network = new_network(data, recipe, "jit")
     layers = "-".join(map(str, network.architecture.units))
     print(
         f"{data.X.shape[1]} examples to train on, {data.X_test.shape[1]} held out; network {layers}, "
@@ -113,7 +111,7 @@ def _train(data: Dataset, recipe: Recipe) -> History:
         f"{recipe.epochs} epochs\n"
     )
     held_out = (data.X_test, data.Y_test)
-    history = _fit(network, data.X, data.Y, recipe, recipe.epochs, validation_data=held_out)
+    history = fit(network, data.X, data.Y, recipe, recipe.epochs, validation_data=held_out)
     print(textplots.curves({"cost": history.cost, "held-out cost": history.validation_cost}))
     found = network.evaluate(*held_out)
     if data.labels:
@@ -131,13 +129,13 @@ def _train(data: Dataset, recipe: Recipe) -> History:
 def time_epoch(data: Dataset, recipe: Recipe, kernels: str, examples: int) -> Timing:
     """Time one epoch over the first `examples`, from the same start each time; compile time is not in it."""
     X, Y = data.X[:, :examples], data.Y[:examples]
-    start = _network(data, recipe, kernels)
-    _fit(start.copy(), X[:, : 2 * recipe.batch_size], Y[: 2 * recipe.batch_size], recipe, verbose=False)
+    start = new_network(data, recipe, kernels)
+    fit(start.copy(), X[:, : 2 * recipe.batch_size], Y[: 2 * recipe.batch_size], recipe, verbose=False)
     seconds: list[float] = []
     while len(seconds) < RUNS[0] or (len(seconds) < RUNS[1] and sum(seconds) < RUN_SECONDS):
         network = start.copy()
         before = time.perf_counter()
-        _fit(network, X, Y, recipe, verbose=False)
+        fit(network, X, Y, recipe, verbose=False)
         seconds.append(time.perf_counter() - before)
         if seconds[0] > RUN_SECONDS:
             break
@@ -167,8 +165,8 @@ def agreement(data: Dataset, recipe: Recipe, timings: dict[str, Timing]) -> tupl
     for kernels, timing in timings.items():
         network = timing.network
         if timing.examples != examples:
-            network = _network(data, recipe, kernels)
-            _fit(network, data.X[:, :examples], data.Y[:examples], recipe, verbose=False)
+            network = new_network(data, recipe, kernels)
+            fit(network, data.X[:, :examples], data.Y[:examples], recipe, verbose=False)
         networks.append(network)
     pairs = [
         (np.abs(a - b).max(), np.abs(a).max())
@@ -197,16 +195,16 @@ def _report(data: Dataset, recipe: Recipe, timings: dict[str, Timing], compiled:
             f"{SETS[kernels]:<10}{textplots.duration(median) + mark:>12}   {spread:>20}   "
             f"{len(seconds):>4}   {shown:>10}"
         )
+    partial = [timing.examples for timing in timings.values() if timing.examples != m]
+    if partial:
+        print(f"* measured on {partial[0]} of {m} examples")
     if compiled:
         print(f"compiling took {compiled:.1f} s, once, and is not in these times")
     else:
         print("nothing had to be compiled: the kernels came from the cache")
-    partial = [timing.examples for timing in timings.values() if timing.examples != m]
-    if partial:
-        print(f"* measured on {partial[0]} of {m} examples")
     difference, allowed = agreement(data, recipe, timings)
     verdict = "agree to rounding" if difference <= allowed else "DO NOT AGREE"
-    print(f"afterwards the weights {verdict}: they differ by {difference:.1e}, rounding allows {allowed:.1e}")
+    print(f"afterwards the weights {verdict}: differences up to {difference:.0e}, allowed {allowed:.0e}")
     return difference <= allowed
 
 
@@ -220,7 +218,10 @@ def _draw(results: list[tuple[Dataset, History, dict[str, Timing]]], picture: st
         m = data.X.shape[1]
         plots.cost_curve(left, {"training": history.cost, "held out": history.validation_cost}, data.name)
         seconds = {SETS[kernels]: timing.epoch(m) for kernels, timing in timings.items()}
-        texts = {name: textplots.duration(value) for name, value in seconds.items()}
+        texts = {
+            SETS[kernels]: textplots.duration(timing.epoch(m)) + ("" if timing.examples == m else " (from a part)")
+            for kernels, timing in timings.items()
+        }
         plots.bars(right, seconds, texts, f"{data.name}: one epoch")
     plots.save(figure, picture)
     print(f"\npicture saved: {os.path.abspath(picture)}")

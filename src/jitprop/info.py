@@ -1,9 +1,11 @@
 """What this machine is and what jitprop makes of it: processor, vectors, threads, peak, versions, cache."""
 
+import importlib
 import importlib.metadata
 import os
 import platform
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +54,11 @@ def blas() -> str:
 def blas_threads() -> int | None:
     """The threads of NumPy's matrix products, if threadpoolctl, which comes with scikit-learn, can tell."""
     try:
-        from threadpoolctl import threadpool_info
+        threadpoolctl = importlib.import_module("threadpoolctl")
     except ImportError:
         return None
     # scikit-learn and SciPy may bring a BLAS of their own.
-    pools = [pool for pool in threadpool_info() if pool.get("user_api") == "blas"]
+    pools = [pool for pool in threadpoolctl.threadpool_info() if pool.get("user_api") == "blas"]
     own = [pool for pool in pools if "numpy" in str(pool.get("filepath"))] or pools
     return int(own[0]["num_threads"]) if own else None
 
@@ -68,7 +70,7 @@ def held_back() -> list[str]:
 
 
 def headline() -> str:
-    """Two lines that belong beside every time that is measured."""
+    """The lines that belong beside every time that is measured."""
     threads = get_num_threads()
     products = blas_threads()
     behind = blas() if products is None else f"{blas()}, {products} thread{'s' if products > 1 else ''}"
@@ -79,7 +81,7 @@ def headline() -> str:
     ]
     if settings := held_back():
         lines.append(f"set in the environment: {', '.join(settings)}")
-    return "\n".join(lines)
+    return "\n".join(textwrap.fill(line, 80, break_on_hyphens=False) for line in lines)
 
 
 def gather(measure: bool = True) -> dict[str, Any]:

@@ -1,10 +1,9 @@
 """Small plots made of characters, for a terminal of 80 columns."""
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 
-__all__ = ["bar", "curves", "duration"]
+__all__ = ["curves", "duration"]
 
 MARKS = "*o+x"
 
@@ -44,16 +43,6 @@ def curves(series: Mapping[str, Sequence[float]], width: int = 58, height: int =
     lines.append(f"{'':11}epoch 1{str(epochs).rjust(width - 7)}")
     legend = "   ".join(f"{mark} {name}" for mark, name in zip(MARKS, series, strict=False))
     return "\n".join([*lines, f"{'':11}{legend}" + ("   (logarithmic)" if logarithmic else "")])
-
-
-def bar(share: float, width: int) -> str:
-    """A bar of `share` of `width` characters, at least one."""
-    full = "█"
-    try:
-        full.encode(sys.stdout.encoding or "ascii")
-    except UnicodeEncodeError:
-        full = "#"
-    return full * max(1, round(share * width))
 
 
 def duration(seconds: float) -> str:

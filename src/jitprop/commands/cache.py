@@ -17,9 +17,7 @@ def add(subparsers: Any) -> None:
         description="Compiled kernels are kept between runs.",
     )
     parser.set_defaults(run=run)
-    parser.add_argument(
-        "action", choices=("show", "clear"), nargs="?", default="show", help="(default: show)"
-    )
+    parser.add_argument("action", choices=("show", "clear"), nargs="?", default="show", help="(default: show)")
 
 
 def run(arguments: argparse.Namespace) -> int:

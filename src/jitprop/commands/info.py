@@ -20,9 +20,7 @@ def add(subparsers: Any) -> None:
     )
     parser.set_defaults(run=run)
     parser.add_argument("--json", action="store_true", help="as JSON, for programs")
-    parser.add_argument(
-        "--no-peak", action="store_true", help="do not measure the peak, which takes a moment"
-    )
+    parser.add_argument("--no-peak", action="store_true", help="do not measure the peak, which takes a moment")
 
 
 def run(arguments: argparse.Namespace) -> int:

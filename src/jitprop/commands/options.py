@@ -59,9 +59,7 @@ units.__name__ = "list of units"
 def add_kernels(parser: argparse._ActionsContainer) -> None:
     """The options that say how a network computes."""
     parser.add_argument("--kernels", choices=KERNEL_SETS, default="jit", help="what computes (default: jit)")
-    parser.add_argument(
-        "--dtype", choices=("float32", "float64"), default="float32", help="(default: float32)"
-    )
+    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(default: float32)")
 
 
 def add_network(parser: argparse._ActionsContainer) -> None:

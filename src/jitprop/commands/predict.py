@@ -29,9 +29,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="a file that `jitprop train` saved")
     parser.add_argument("data", metavar="DATA", help="CSV with a header, NPZ, or Parquet")
     parser.add_argument("-o", "--output", metavar="FILE", help="where to write the CSV (default: stdout)")
-    parser.add_argument(
-        "--probabilities", action="store_true", help="a column for the probability of each class"
-    )
+    parser.add_argument("--probabilities", action="store_true", help="a column for the probability of each class")
     parser.add_argument(
         "--unknown",
         choices=("error", "ignore"),
@@ -79,16 +77,12 @@ def _notes(model: TableModel, table: Table, predictions: Predictions) -> list[st
     known = {feature.name for feature in model.features} | {model.target.name}
     extra = [name for name in table.names if name not in known]
     if extra:
-        notes.append(f"ignored {len(extra)} columns the model does not use: {listing(extra, 6)}")
+        notes.append(f"columns the model does not use: {listing(extra, 6)}")
     for name, count in predictions.unknown.items():
-        notes.append(
-            f"{count} values of {name!r} were not seen in training and count as none of its categories"
-        )
+        notes.append(f"values of {name!r} that were not seen in training: {count}; they count as no category")
     values = known_values(model.target, table)
     if values is not None and model.target.labels:
-        notes.append(
-            f"{(values == predictions.values).mean():.1%} agree with {model.target.name!r} in the table"
-        )
+        notes.append(f"{(values == predictions.values).mean():.1%} agree with {model.target.name!r} in the table")
     elif values is not None:
         error = np.abs(values - predictions.values).mean()
         notes.append(f"mean absolute error {error:.4g} against {model.target.name!r} in the table")

@@ -46,9 +46,7 @@ def add(subparsers: Any) -> None:
     data.add_argument("data", metavar="DATA", help="CSV with a header, NPZ, or Parquet")
     data.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
     data.add_argument("--task", choices=tuple(TASKS), help="inferred from the target column by default")
-    data.add_argument(
-        "--drop", type=names, action="extend", default=[], metavar="A,B", help="columns not to use"
-    )
+    data.add_argument("--drop", type=names, action="extend", default=[], metavar="A,B", help="columns not to use")
     data.add_argument(
         "--categorical",
         type=names,
@@ -63,13 +61,9 @@ def add(subparsers: Any) -> None:
     )
     network = parser.add_argument_group("network")
     add_network(network)
-    network.add_argument(
-        "--output", choices=("sigmoid", "softmax", "linear", "relu"), help="inferred by default"
-    )
+    network.add_argument("--output", choices=("sigmoid", "softmax", "linear", "relu"), help="inferred by default")
     network.add_argument("--l2", type=float, default=0.0, metavar="X", help="weight penalty (default: 0)")
-    network.add_argument(
-        "--dropout", type=share, default=0.0, metavar="F", help="of hidden units (default: 0)"
-    )
+    network.add_argument("--dropout", type=share, default=0.0, metavar="F", help="of hidden units (default: 0)")
     training = parser.add_argument_group("training")
     training.add_argument("--optimizer", choices=tuple(OPTIMIZERS), default="adam", help="(default: adam)")
     training.add_argument("--learning-rate", type=float, metavar="X", help="the optimizer's own by default")
@@ -83,9 +77,7 @@ def add(subparsers: Any) -> None:
         metavar="PATIENCE",
         help="stop after so many epochs without a lower held-out cost, and restore the best",
     )
-    training.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="fixes all that is random (default: 0)"
-    )
+    training.add_argument("--seed", type=int, default=0, metavar="N", help="fixes all that is random (default: 0)")
     add_kernels(training)
     parser.add_argument(
         "-o",
@@ -177,9 +169,7 @@ def _about_data(
     return [("data", f"{arguments.data}, {rows}"), ("target", f"{target.name}, {task}")]
 
 
-def _about_columns(
-    model: TableModel, left_out: dict[str, str], unknown: dict[str, int]
-) -> list[tuple[str, str]]:
+def _about_columns(model: TableModel, left_out: dict[str, str], unknown: dict[str, int]) -> list[tuple[str, str]]:
     width = sum(feature.width for feature in model.features)
     lines = [("columns", f"{len(model.features)} used, as {width} rows of X")]
     for feature in model.features[:SHOWN]:
@@ -204,9 +194,7 @@ def _about_training(arguments: argparse.Namespace, history: History, seconds: fl
         done += f" of {arguments.epochs}, {history.stopped}"
     lines = [("training", f"{done} ({arguments.kernels} kernels, {arguments.dtype})")]
     if history.cost:
-        lines.append(
-            ("cost", f"{history.cost[0]:.4g} in the first epoch, {history.cost[-1]:.4g} in the last")
-        )
+        lines.append(("cost", f"{history.cost[0]:.4g} in the first epoch, {history.cost[-1]:.4g} in the last"))
     return lines
 
 

@@ -28,9 +28,7 @@ def add(subparsers: Any) -> None:
     )
     parser.set_defaults(run=run)
     parser.add_argument("--dtype", choices=(*DTYPES, "all"), default="float32", help="(default: float32)")
-    parser.add_argument(
-        "--all", action="store_true", help=f"every activation, not only {' and '.join(COMMON)}"
-    )
+    parser.add_argument("--all", action="store_true", help=f"every activation, not only {' and '.join(COMMON)}")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -54,9 +52,7 @@ def _exercise(dtype: str, activation: str, output: str, optimizer: Optimizer) ->
     generator = np.random.default_rng(0)
     X = generator.standard_normal((EXAMPLES, UNITS[0])).astype(dtype).T
     Y = np.arange(EXAMPLES) % 2
-    network = Network(
-        [*UNITS, 2 if output == "softmax" else 1], activation, output, dtype=dtype, seed=0, kernels="jit"
-    )
+    network = Network([*UNITS, 2 if output == "softmax" else 1], activation, output, dtype=dtype, seed=0, kernels="jit")
     for size in (32, EXAMPLES):
         network.fit(X, Y, epochs=1, batch_size=size, optimizer=optimizer, verbose=False)
     network.fit(X, Y, epochs=1, batch_size=32, optimizer=optimizer, validation_data=(X, Y), verbose=False)

@@ -1,0 +1,495 @@
+"""The command line: what it prints, writes and returns, on good tables and on bad ones."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import jitprop
+from jitprop import Network, cli
+from jitprop.cli import main
+from jitprop.commands import train, warmup
+from jitprop.encoding import encode
+from jitprop.readers import read_table
+from jitprop.tablemodel import TableModel
+
+FAST = ["--kernels", "vectorized", "--epochs", "3"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write_csv(path, columns):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def people(m=60, seed=0):
+    generator = np.random.default_rng(seed)
+    age = generator.integers(18, 80, m)
+    city = generator.choice(["Oslo", "Rome", "Bern"], m)
+    member = generator.choice(["true", "false"], m)
+    income = np.round(1000 + 30 * age + 200 * (city == "Oslo") + generator.normal(0, 20, m), 2)
+    return {
+        "age": age.tolist(),
+        "city": city.tolist(),
+        "member": member.tolist(),
+        "income": income.tolist(),
+        "fate": np.where(age + 20 * (city == "Rome") > 50, "stays", "leaves").tolist(),
+    }
+
+
+@pytest.fixture
+def table(here):
+    write_csv("people.csv", people())
+    return "people.csv"
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def fails(capsys, *arguments):
+    """Run, expect code 1 and one line on stderr, and return what it says."""
+    assert run(*arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("jitprop: error: ") and error.count("\n") == 1, error
+    return error.removeprefix("jitprop: error: ").strip()
+
+
+def predictions(capsys, *arguments):
+    capsys.readouterr()
+    assert run("predict", *arguments) == 0
+    return list(csv.reader(io.StringIO(capsys.readouterr().out)))
+
+
+# train and predict
+
+
+def test_train_says_what_it_did_and_saves(table, here, capsys):
+    assert run("train", table, "--target", "fate", "--hidden", "8,4", *FAST) == 0
+    said = capsys.readouterr().out
+    for part in (
+        "60 rows: 48 to train on, 12 held out",
+        "fate, 2 classes: leaves, stays (1 stands for stays)",
+        "4 used, as 6 rows of X",
+        "city: category, one-hot: 'Bern', 'Oslo', 'Rome'",
+        "W2 (4, 8)",
+        "3 epochs of adam",
+        "always answering",
+        "model.jitprop",
+    ):
+        assert part in said
+    assert max(map(len, said.splitlines())) <= 80
+    assert sorted(os.listdir(here)) == ["model.jitprop", "people.csv"]
+
+
+def test_predictions_are_those_of_the_network_in_the_persons_words(table, capsys):
+    run("train", table, "--target", "fate", *FAST)
+    rows = predictions(capsys, "model.jitprop", table, "--probabilities")
+    assert rows[0] == ["fate", "probability of leaves", "probability of stays"]
+    model = TableModel.load("model.jitprop")
+    X, _ = encode(model.features, read_table(table), "float32")
+    labels = Network.load("model.jitprop").predict(X)[0]
+    assert [row[0] for row in rows[1:]] == [("leaves", "stays")[k] for k in labels]
+    A = model.network.predict_proba(X)[0]
+    np.testing.assert_allclose([float(row[2]) for row in rows[1:]], A, rtol=1e-8)
+    np.testing.assert_allclose([float(row[1]) + float(row[2]) for row in rows[1:]], 1, rtol=1e-8)
+
+
+def test_many_classes(here, capsys):
+    columns = people()
+    write_csv("a.csv", columns)
+    run("train", "a.csv", "--target", "city", "--drop", "income,age", *FAST)
+    assert "city, 3 classes: Bern, Oslo, Rome" in capsys.readouterr().out
+    rows = predictions(capsys, "model.jitprop", "a.csv", "--probabilities")
+    assert len(rows) == 61 and len(rows[0]) == 4
+    for row in rows[1:]:
+        shares = [float(p) for p in row[1:]]
+        assert row[0] == ("Bern", "Oslo", "Rome")[int(np.argmax(shares))]
+        assert sum(shares) == pytest.approx(1, abs=1e-6)
+
+
+def test_regression_in_the_units_of_the_column(table, capsys):
+    options = ["--dtype", "float64", "--learning-rate", "0.01", "--kernels", "vectorized", "--epochs", "60"]
+    assert run("train", table, "--target", "income", *options) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "regression" in said and "always answering the mean gives" in said
+    rows = predictions(capsys, "model.jitprop", table)
+    model = TableModel.load("model.jitprop")
+    X, _ = encode(model.features, read_table(table), "float64")
+    expected = model.target.offset + model.target.scale * model.network.predict(X)[0]
+    np.testing.assert_array_equal([float(row[0]) for row in rows[1:]], expected)
+    assert np.corrcoef(expected, people()["income"])[0, 1] > 0.9
+
+
+@pytest.mark.parametrize(("output", "loss"), [("relu", None), ("linear", "poisson"), ("linear", "huber(2.0)")])
+def test_other_regressions(table, capsys, output, loss):
+    extra = ["--loss", loss] if loss else []
+    assert run("train", table, "--target", "age", "--output", output, *extra, *FAST) == 0
+    values = [float(row[0]) for row in predictions(capsys, "model.jitprop", table)[1:]]
+    assert np.isfinite(values).all() and (output == "linear" or min(values) >= 0)
+
+
+def test_columns_in_any_order_and_more_than_needed(table, capsys):
+    run("train", table, "--target", "fate", *FAST)
+    expected = predictions(capsys, "model.jitprop", table)
+    columns = people()
+    turned = {"note": ["x"] * 60} | {name: columns[name] for name in reversed(columns) if name != "fate"}
+    write_csv("turned.csv", turned)
+    assert run("predict", "model.jitprop", "turned.csv") == 0
+    found = capsys.readouterr()
+    assert list(csv.reader(io.StringIO(found.out))) == expected
+    assert found.err == "jitprop: columns the model does not use: 'note'\n"
+
+
+def test_predict_tells_how_right_it_is_when_the_table_knows(table, capsys):
+    run("train", table, "--target", "fate", *FAST)
+    run("predict", "model.jitprop", table)
+    assert "% agree with 'fate' in the table" in capsys.readouterr().err
+    run("train", table, "--target", "income", *FAST)
+    run("predict", "model.jitprop", table)
+    assert "mean absolute error" in capsys.readouterr().err
+
+
+def test_output_goes_to_a_file_whole_or_not_at_all(table, here, capsys):
+    run("train", table, "--target", "fate", *FAST)
+    expected = predictions(capsys, "model.jitprop", table)
+    assert run("predict", "model.jitprop", table, "-o", "out.csv") == 0
+    assert capsys.readouterr().out == ""
+    with open("out.csv", newline="") as file:
+        assert list(csv.reader(file)) == expected
+    write_csv("bad.csv", people() | {"age": ["old"] * 60})
+    assert "'age' is 'old'" in fails(capsys, "predict", "model.jitprop", "bad.csv", "-o", "none.csv")
+    assert not os.path.exists("none.csv") and not list(here.glob(".*"))
+
+
+def test_missing_values_and_unknown_categories(here, capsys):
+    columns = people()
+    columns["age"][3] = columns["city"][4] = ""
+    write_csv("gaps.csv", columns)
+    error = fails(capsys, "train", "gaps.csv", "--target", "fate", *FAST)
+    assert "'age' (1 of 60 rows), 'city' (1 of 60 rows)" in error and "--impute" in error
+    assert not os.path.exists("model.jitprop")
+    assert run("train", "gaps.csv", "--target", "fate", "--impute", "median", *FAST) == 0
+    assert "missing:" in capsys.readouterr().out
+    assert len(predictions(capsys, "model.jitprop", "gaps.csv")) == 61
+    columns["city"][0] = "Paris"
+    write_csv("new.csv", columns)
+    error = fails(capsys, "predict", "model.jitprop", "new.csv")
+    assert error.startswith("new.csv, line 2: column 'city' is 'Paris', not seen in training")
+    assert run("predict", "model.jitprop", "new.csv", "--unknown", "ignore") == 0
+    assert "values of 'city' that were not seen in training: 1;" in capsys.readouterr().err
+
+
+def test_npz_and_parquet_give_the_model_of_the_csv(table, capsys):
+    arrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    columns = people()
+    np.savez("people.npz", **{name: np.array(values) for name, values in columns.items()})
+    parquet.write_table(arrow.table(columns), "people.parquet")
+    saved = []
+    for name in ("people.csv", "people.npz", "people.parquet"):
+        assert run("train", name, "--target", "fate", *FAST, "-o", "m.jitprop") == 0
+        with open("m.jitprop", "rb") as file:
+            saved.append(file.read())
+    assert saved[0] == saved[1] == saved[2]
+
+
+def test_the_seed_fixes_everything(table):
+    saved = []
+    for seed in (1, 1, 2):
+        run("train", table, "--target", "fate", "--seed", seed, "--dropout", "0.3", *FAST)
+        with open("model.jitprop", "rb") as file:
+            saved.append(file.read())
+    assert saved[0] == saved[1] != saved[2]
+
+
+@pytest.mark.parametrize("optimizer", train.OPTIMIZERS)
+def test_optimizers(table, optimizer, capsys):
+    assert run("train", table, "--target", "fate", "--optimizer", optimizer, "--l2", "0.1", *FAST) == 0
+    assert f"epochs of {optimizer}" in capsys.readouterr().out
+
+
+def test_other_options_of_train(table, capsys):
+    options = [
+        "--hidden",
+        "6,5",
+        "--activation",
+        "tanh,leaky_relu(0.2)",
+        "--batch-size",
+        "7",
+        "--task",
+        "multiclass",
+    ]
+    assert run("train", table, "--target", "fate", *options, *FAST) == 0
+    network = Network.load("model.jitprop")
+    assert network.architecture.activations == ("tanh", "leaky_relu(0.2)")
+    assert (network.architecture.output, network.architecture.units[-1]) == ("softmax", 2)
+    assert run("train", table, "--target", "fate", "--hidden", "none", *FAST) == 0
+    assert Network.load("model.jitprop").architecture.units == (6, 1)
+    assert run("train", table, "--target", "fate", "--validation-fraction", "0", *FAST) == 0
+    assert "60 to train on, 0 held out" in capsys.readouterr().out
+
+
+def test_early_stopping_says_so(table, capsys):
+    options = [
+        "--early-stopping",
+        "2",
+        "--epochs",
+        "500",
+        "--learning-rate",
+        "0.05",
+        "--kernels",
+        "vectorized",
+    ]
+    assert run("train", table, "--target", "fate", *options) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "stopped early; the parameters are those of epoch" in said
+    assert "which also decided when to stop" in said
+    error = fails(capsys, "train", table, "--target", "fate", *options, "--validation-fraction", "0")
+    assert "--early-stopping needs rows held out" in error
+
+
+def test_held_out_rows_do_not_teach(table):
+    run("train", table, "--target", "income", *FAST)
+    model = TableModel.load("model.jitprop")
+    ages = np.array(people()["age"], float)
+    assert model.features[0].mean != pytest.approx(ages.mean(), rel=1e-12)
+
+
+# errors
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--target", "fat"], "people.csv has no column 'fat'; did you mean 'fate'?"),
+        (["--target", "fate", "--drop", "sity"], "has no column 'sity'; did you mean 'city'?"),
+        (["--target", "city", "--task", "regression"], "line 2: target 'city' is"),
+        (["--target", "fate", "--activation", "swish"], "unknown activation 'swish'"),
+        (["--target", "fate", "--loss", "poisson"], "loss 'poisson' does not fit output 'sigmoid'"),
+        (["--target", "fate", "--learning-rate", "0"], "learning_rate"),
+        (["--target", "fate", "--batch-size", "1000"], "batch_size"),
+        (["--target", "fate", "--l2", "-1"], "l2"),
+        (["--target", "fate", "-o", "none/model"], "none: no such directory"),
+        (["--target", "fate", "-o", "."], ".: Is a directory"),
+    ],
+)
+def test_errors_of_train_are_one_line_and_leave_nothing(table, here, capsys, options, message):
+    assert message in fails(capsys, "train", table, *options, "--kernels", "vectorized")
+    assert sorted(os.listdir(here)) == ["people.csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.csv", None, "none.csv: No such file or directory"),
+        ("empty.csv", b"", "empty.csv is empty"),
+        ("header.csv", b"a,fate\n", "has columns but no rows"),
+        ("cut.npz", b"PK\x03\x04abc", "cannot be read as an NPZ file"),
+        ("noise.csv", bytes(range(256)), "not UTF-8 text"),
+        (".", None, ".: Is a directory"),
+    ],
+)
+def test_files_that_are_no_tables(here, capsys, name, content, message):
+    if content is not None:
+        (here / name).write_bytes(content)
+    assert message in fails(capsys, "train", name, "--target", "fate", *FAST)
+
+
+def test_files_that_are_no_models(table, here, capsys):
+    run("train", table, "--target", "fate", *FAST)
+    whole = (here / "model.jitprop").read_bytes()
+    for content, message in {
+        whole[:-1]: "truncated",
+        whole[:50]: "truncated",
+        b"": "not a jitprop model",
+        b"PK\x03\x04" + bytes(50): "looks like a ZIP or NPZ file",
+        whole.replace(b'"jitprop_format":"1"', b'"jitprop_format":"9"'): "written by a newer jitprop",
+        whole.replace(b'\\"kind\\": \\"number\\"', b'\\"kind\\": \\"nimber\\"'): "damaged",
+    }.items():
+        (here / "bad.jitprop").write_bytes(content)
+        error = fails(capsys, "predict", "bad.jitprop", table)
+        assert error.startswith("bad.jitprop: ") and message in error
+    assert "No such file" in fails(capsys, "predict", "none.jitprop", table)
+    assert "Is a directory" in fails(capsys, "predict", ".", table)
+    Network([6, 1], output="sigmoid", seed=0).save("plain.jitprop")
+    assert "does not say what columns" in fails(capsys, "predict", "plain.jitprop", table)
+
+
+def test_a_model_needs_its_columns(table, capsys):
+    run("train", table, "--target", "fate", *FAST)
+    columns = people()
+    del columns["city"]
+    write_csv("less.csv", columns)
+    assert "less.csv has no column 'city'" in fails(capsys, "predict", "model.jitprop", "less.csv")
+    run("train", table, "--target", "income", *FAST)
+    assert "--probabilities needs" in fails(capsys, "predict", "model.jitprop", table, "--probabilities")
+
+
+def test_divergence_is_one_line(table, capsys):
+    options = ["--optimizer", "sgd", "--learning-rate", "1e30", "--validation-fraction", "0", *FAST]
+    assert "cost" in fails(capsys, "train", table, "--target", "income", *options)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["train", "a.csv"],
+        ["train", "a.csv", "--target", "y", "--epochs", "0"],
+        ["train", "a.csv", "--target", "y", "--hidden", "a"],
+        ["train", "a.csv", "--target", "y", "--dropout", "1"],
+        ["predict", "m", "d", "--unknown", "maybe"],
+    ],
+)
+def test_wrong_command_lines_end_with_code_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: jitprop" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["demo", "train", "predict", "gradcheck", "info", "warmup", "cache"])
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    assert f"usage: jitprop {command}" in capsys.readouterr().out
+
+
+def test_ctrl_c_is_code_130(monkeypatch, table, capsys):
+    def interrupt(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "run", interrupt)
+    assert run("train", table, "--target", "fate") == 130
+    assert capsys.readouterr().err == "jitprop: interrupted\n"
+
+
+def test_a_mistake_of_ours_is_not_hidden(monkeypatch, table):
+    monkeypatch.setattr(train, "read_table", lambda path: {}["missing"])
+    with pytest.raises(KeyError):
+        run("train", table, "--target", "fate")
+
+
+# the other commands
+
+
+def test_gradcheck(capsys):
+    assert run("gradcheck", "--kernels", "vectorized", "--units", "3,4,2", "--output", "softmax") == 0
+    said = capsys.readouterr().out
+    assert "W2" in said and "analytic" in said and "numeric" in said and "the gradients agree" in said
+    assert run("gradcheck", "--kernels", "loops", "--units", "3,4,2", "--activation", "relu", "--directions", "2") == 0
+
+
+def test_gradcheck_fails_on_a_wrong_gradient(capsys, monkeypatch):
+    from jitprop_kernels import vectorized
+
+    right = vectorized.linear_backward
+
+    def wrong(dZ, A_prev, W):
+        dW, db, dA_prev = right(dZ, A_prev, W)
+        return 1.001 * dW, db, dA_prev
+
+    monkeypatch.setattr(vectorized, "layer_backward", _composed(wrong))
+    assert run("gradcheck", "--kernels", "vectorized", "--units", "3,4,2") == 1
+    assert "DISAGREE" in capsys.readouterr().out
+
+
+def _composed(linear_backward):
+    from jitprop_kernels import vectorized
+
+    def layer_backward(dZ, W, A_prev, Z_prev, activation_prev):
+        dW, db, dA_prev = linear_backward(dZ, A_prev, W)
+        if Z_prev is None:
+            return dW, db, None
+        return dW, db, dA_prev * getattr(vectorized, f"{activation_prev}_derivative")(Z_prev)
+
+    return layer_backward
+
+
+def test_info(capsys):
+    assert run("info", "--no-peak") == 0
+    said = capsys.readouterr().out
+    for part in ("processor", "vectors", "threads", "layer", np.__version__, jitprop.__version__, "cache"):
+        assert part in said
+    assert run("info", "--no-peak", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["vector_bits"] in (128, 256, 512) and found["threads"]["used"] >= 1
+
+
+def test_cache_shows_and_clears(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("JITPROP_CACHE_DIR", str(tmp_path / "cache"))
+    assert run("cache") == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'cache'}: 0 kernels")
+    assert run("cache", "clear") == 0
+    assert "0 kernels removed" in capsys.readouterr().out
+
+
+def test_warmup_uses_what_it_names(capsys, monkeypatch):
+    seen = []
+    monkeypatch.setattr(warmup, "_exercise", lambda *arguments: seen.append(arguments))
+    assert run("warmup", "--dtype", "all") == 0
+    assert {case[0] for case in seen} == {"float32", "float64"}
+    assert {case[2] for case in seen} == {"sigmoid", "softmax", "linear", "relu"}
+    assert "ready: relu, tanh" in capsys.readouterr().out
+
+
+# processes
+
+
+def python(*arguments, **options):
+    command = [sys.executable, "-u", "-m", "jitprop", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_version_and_errors_of_a_process(here):
+    with python("--version") as process:
+        assert process.communicate() == (f"jitprop {jitprop.__version__}\n", "")
+    with python("train", "none.csv", "--target", "y") as process:
+        out, error = process.communicate()
+    assert (process.returncode, out) == (1, "")
+    assert error == "jitprop: error: none.csv: No such file or directory\n"
+
+
+def test_a_reader_that_goes_away_is_no_traceback(table):
+    run("train", table, "--target", "fate", *FAST)
+    with python("predict", "model.jitprop", table) as process:
+        process.stdout.close()
+        error = process.stderr.read()
+    assert process.returncode == cli.PIPE_CLOSED
+    assert error == ""
+
+
+def test_ctrl_c_while_training_keeps_the_model(table):
+    options = ["--target", "fate", "--kernels", "vectorized", "--epochs", "100000000"]
+    with python("train", table, *options) as process:
+        for line in process.stdout:
+            if line.startswith("Y ("):  # the last line before training
+                break
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate()
+    assert process.returncode == 130
+    assert "Traceback" not in error and "interrupted" in error
+
+
+def test_jit_and_vectorized_predict_the_same_classes(table, capsys):
+    assert run("train", table, "--target", "fate", "--epochs", "20") == 0
+    assert "(jit kernels, float32)" in capsys.readouterr().out
+    expected = predictions(capsys, "model.jitprop", table)
+    assert predictions(capsys, "model.jitprop", table, "--kernels", "vectorized") == expected
