@@ -1,8 +1,8 @@
 """What a kernel set offers, and the tables every set reads: activations, outputs, losses, update rules.
 
-A module *is* a kernel set. `loops` is the definition, `vectorized` the same in NumPy, `jit` the same compiled. They offer
-the names in `KERNELS` with the same parameters and defaults. An activation or a loss goes by name; one that has a
-parameter may carry it in brackets: ``"leaky_relu(0.2)"``, ``"huber(1.5)"``.
+A module *is* a kernel set. `loops` is the definition, `vectorized` the same in NumPy, `jit` the same compiled. They
+offer the names in `KERNELS` with the same parameters and defaults. An activation or a loss goes by name; one that has
+a parameter may carry it in brackets: ``"leaky_relu(0.2)"``, ``"huber(1.5)"``.
 """
 
 import math
@@ -32,7 +32,7 @@ DTYPES = ("float32", "float64")
 
 
 class Activation(NamedTuple):
-    """A row of `ACTIVATIONS`: the code compiled kernels switch on, the optional parameter, and whether He's rule fits."""
+    """A row of `ACTIVATIONS`: whether it rectifies, so that He's initialization fits, and the optional parameter."""
 
     code: int
     rectifier: bool = False
@@ -191,7 +191,7 @@ def parse(text, table, what):
 
 
 def parse_loss(loss, output):
-    """The names of an output and of a loss that fits it, and the loss's parameter; ``loss=None`` is the natural choice."""
+    """The names of an output and of a loss that fits it, and the loss's parameter; None is the natural loss."""
     output, _ = parse(output, OUTPUTS, "output")
     fitting = OUTPUTS[output].losses
     name, parameter = parse(fitting[0] if loss is None else loss, LOSSES, "loss")

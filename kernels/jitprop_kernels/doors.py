@@ -1,7 +1,7 @@
 """The checked doors of the kernel sets: what every public kernel checks before a line of it runs.
 
-Compiled code checks nothing, so no array may pass that a kernel could read or write outside of. `checked` puts the check
-of the kernel's own name in front of it; ``kernel.__wrapped__`` is the kernel without its door.
+Compiled code checks nothing, so no array may pass that a kernel could read or write outside of. `checked` puts the
+check of the kernel's own name in front of it; ``kernel.__wrapped__`` is the kernel without its door.
 """
 
 import functools
@@ -87,10 +87,17 @@ def check_out(out, shape, dtype, in_place=None, **inputs):
             raise ValueError(f"out overlaps {name}")
 
 
+def _column(name, array, n, dtype):
+    """`array` must be a contiguous column of n numbers: a vector of biases, which kernels read without a stride."""
+    matrix(name, array, (n, 1), dtype)
+    if not array.flags.c_contiguous:
+        raise ValueError(f"{name} must be C-contiguous (numpy.ascontiguousarray), got strides {array.strides}")
+
+
 def _linear_forward(W, A_prev, b, out=None):
     matrix("W", W)
     matrix("A_prev", A_prev, (W.shape[1], None), W.dtype)
-    matrix("b", b, (W.shape[0], 1), W.dtype)
+    _column("b", b, W.shape[0], W.dtype)
     check_out(out, (W.shape[0], A_prev.shape[1]), W.dtype, W=W, A_prev=A_prev, b=b)
 
 
@@ -218,10 +225,8 @@ def _update(parameter, gradient, state, coefficients, rule):
 
 def _dot(w, x):
     matrix("w", w, (None, 1))
-    matrix("x", x, w.shape, w.dtype)
-    for name, array in (("w", w), ("x", x)):
-        if not array.flags.c_contiguous:
-            raise ValueError(f"{name} must be C-contiguous, got strides {array.strides}")
+    _column("w", w, len(w), w.dtype)
+    _column("x", x, len(w), w.dtype)
 
 
 def _logistic_gradient(W, b, X, Y):
@@ -269,6 +274,7 @@ def _train_epoch(
         writable(f"W{l + 1}", W, (None, n), X.dtype)
         n = W.shape[0]
         writable(f"b{l + 1}", b, (n, 1), X.dtype)
+        _column(f"b{l + 1}", b, n, X.dtype)
     if len(activations) != layers - 1:
         raise ValueError(f"activations has {len(activations)} names, {layers - 1} hidden layers need one each")
     for activation in activations:
@@ -291,7 +297,7 @@ def _train_epoch(
         raise ValueError(f"l2 must be a finite number that is not negative, got {l2}")
     if dropout is not None:
         if len(dropout) != layers:
-            raise ValueError(f"dropout has {len(dropout)} rates, should have {layers}: the input's and each hidden layer's")
+            raise ValueError(f"dropout has {len(dropout)} rates, should have {layers}: input and hidden layers")
         for rate in dropout:
             check_rate(rate)
     check_key(key)

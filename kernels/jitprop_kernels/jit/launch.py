@@ -1,0 +1,112 @@
+"""Tasks: machine code that is called by its address, on one thread or on several.
+
+A task is a function ``task(record, t, tasks)``: do part `t` of `tasks` of what the record at that address describes.
+A record is a row of int64: addresses, sizes, strides, and floating-point numbers by their bits. A block is a smaller
+piece of code that a task calls in its turn, such as one activation. Tasks and blocks are compiled one by one, from one
+source for float32 and float64, and only when needed; what calls them neither contains nor optimizes them again. So the
+package has one parallel shell, compiled once, which serves every kernel.
+"""
+
+import functools
+import struct
+import threading
+
+import numba
+import numpy as np
+from numba import types
+from numba.extending import register_jitable
+
+from . import compiling
+from .vectors import call_address
+
+__all__ = ["address_of", "bits", "compiled_block", "compiled_task", "launch", "launcher", "run", "workspace"]
+
+_TASK = types.void(types.intp, types.intp, types.intp)
+
+
+def bits(value):
+    """The bits of a float64, as the int64 that stands for it in a record."""
+    return struct.unpack("<q", struct.pack("<d", value))[0]
+
+
+def address_of(array):
+    """Where the first number of `array` is, 0 for None; the caller keeps the array alive."""
+    return 0 if array is None else array.__array_interface__["data"][0]
+
+
+@register_jitable
+def launch(launcher, task, record, tasks):
+    """Run all parts of a task: directly when there is one, else through the parallel shell at `launcher`."""
+    if tasks == 1:
+        call_address(task, record, 0, 1)
+    else:
+        call_address(launcher, task, record, tasks)
+
+
+def _parallel_shell(task, record, tasks):
+    for t in numba.prange(tasks):
+        call_address(task, record, t, tasks)
+
+
+@functools.cache
+def launcher():
+    """The address of the parallel shell: ``@njit(parallel=True)`` as a C function."""
+    return compiling.compile_address(_parallel_shell, _TASK, parallel=True)
+
+
+def _named(function, body, dtype):
+    function.__name__ = function.__qualname__ = f"{body.__qualname__}_{np.dtype(dtype).name}"
+    return function
+
+
+@functools.cache
+def compiled_task(body, dtype):
+    """The address of ``body(record, t, tasks, one)`` compiled for a dtype.
+
+    `one` is 1 in the dtype: the only thing that tells the code of one dtype from that of another.
+    """
+    one, inner = np.dtype(dtype).type(1), register_jitable(body)
+
+    def task(record, t, tasks):
+        inner(record, t, tasks, one)
+
+    return compiling.compile_address(_named(task, body, dtype), _TASK)
+
+
+@functools.cache
+def compiled_block(body, dtype):
+    """The address of ``body(x, x_stride, y, y_stride, rows, columns, parameter, one)`` compiled for a dtype."""
+    one, inner = np.dtype(dtype).type(1), register_jitable(body)
+
+    def block(x, x_stride, y, y_stride, rows, columns, parameter):
+        inner(x, x_stride, y, y_stride, rows, columns, parameter, one)
+
+    signature = types.void(*[types.intp] * 6, types.float64)
+    return compiling.compile_address(_named(block, body, dtype), signature)
+
+
+@compiling.jit
+def _run(launcher, task, record, tasks):
+    launch(launcher, task, record, tasks)
+
+
+def run(task, record, tasks=1):
+    """Run a task from Python; `record` is its list of int64, `tasks` how many parts it may be cut into."""
+    array = np.array(record, np.int64)
+    if tasks == 1:
+        _run(0, task, address_of(array), 1)
+        return
+    with compiling.parallel_region():
+        _run(launcher(), task, address_of(array), tasks)
+
+
+_local = threading.local()
+
+
+def workspace(size):
+    """The address of at least `size` bytes, aligned to a cache line: scratch of this Python thread."""
+    if getattr(_local, "size", -1) < size:
+        _local.buffer = np.empty(size + 64, np.uint8)
+        _local.size = size
+    start = address_of(_local.buffer)
+    return start + -start % 64

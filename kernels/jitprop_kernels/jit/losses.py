@@ -1,0 +1,217 @@
+"""Output heads: from Z[L] and the targets to every example's loss and dZ[L], in one pass over chunks of columns.
+
+Losses of outputs that work element by element are one line each, like activations: loss and derivative by a. The
+pairs of sigmoid with binary cross-entropy and softmax with cross-entropy are computed from Z, so that the cost stays
+finite and right when a rounds to 0 or 1. A column's sums run over its units in order; what stands beside it does not
+matter.
+"""
+
+import functools
+
+import numpy as np
+from numba.extending import register_jitable
+
+from ..contract import parse_loss
+from .activations import _FORMULAS
+from .functions import exp, log, log1p, select, sigmoid
+from .launch import compiled_task
+from .vectors import cast, float_of, size_of, unpack, vector_at
+
+__all__ = ["CHUNK", "head", "softmax"]
+
+CHUNK = 256  # columns at a time: their maxima and sums stay in the first level of cache
+
+# Each of these is loss(a, y, parameter, zero, one) -> (loss, its derivative by a).
+
+
+def _squared_error(a, y, parameter, zero, one):
+    return cast(0.5, one) * (a - y) * (a - y), a - y
+
+
+@register_jitable
+def _sign(x, zero, one):
+    return select(x > zero, one, select(x < zero, -one, x))  # x itself is 0 or nan
+
+
+def _absolute_error(a, y, parameter, zero, one):
+    return abs(a - y), _sign(a - y, zero, one)
+
+
+def _huber(a, y, delta, zero, one):
+    error = a - y
+    size = abs(error)
+    far = size > delta
+    return (
+        select(far, delta * (size - cast(0.5, one) * delta), cast(0.5, one) * error * error),
+        select(far, delta * _sign(error, zero, one), error),
+    )
+
+
+def _poisson(a, y, parameter, zero, one):
+    rate = exp(a)
+    return rate - y * a, rate - y
+
+
+def _quantile(a, y, level, zero, one):
+    error = a - y
+    weight = select(error > zero, one - level, select(error < zero, -level, error))
+    return error * weight, weight
+
+
+def _logistic(z, y, parameter, zero, one):
+    """Binary cross-entropy of sigmoid(z): max(z, 0) - z y + log(1 + e^-|z|), and its derivative by z."""
+    return (select(z > zero, z, zero) - z * y) + log1p(exp(-abs(z))), sigmoid(z) - y
+
+
+_LOSSES = {
+    "squared_error": _squared_error,
+    "absolute_error": _absolute_error,
+    "huber": _huber,
+    "poisson": _poisson,
+    "quantile": _quantile,
+}
+
+
+@functools.cache
+def _elementwise_head(output, loss):
+    """The head of an output that works element by element."""
+    activation = register_jitable(_FORMULAS["linear" if loss == "binary_cross_entropy" else output])
+    formula = register_jitable(_logistic if loss == "binary_cross_entropy" else _LOSSES[loss])
+
+    def head(record, t, tasks, one):
+        z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, factors, losses, parameter, scratch = unpack(record, 13)
+        size, zero, p = size_of(one), one - one, cast(float_of(parameter), one)
+        j0, j1 = m * t // tasks, m * (t + 1) // tasks
+        total, factor = vector_at(losses, m, 0.0), vector_at(factors, m, one)
+        for j in range(j0, j1):
+            total[j] = 0.0
+        for i in range(n):
+            Z = vector_at(z + i * z_stride * size, m, one)
+            Y = vector_at(y + i * y_stride * size, m, one)
+            dZ = vector_at(dz + i * dz_stride * size, m, one)
+            for j in range(j0, j1):
+                a, slope = activation(Z[j], p, zero, one)
+                value, derivative = formula(a, Y[j], p, zero, one)
+                total[j] += value
+                dZ[j] = derivative * slope * factor[j]
+
+    head.__qualname__ = head.__name__ = f"{output}_{loss}_head"
+    return head
+
+
+@register_jitable
+def _softmax_chunk(z, z_stride, a, a_stride, n, columns, top, norm, zero, one):
+    """Softmax of a chunk of columns: fills `top` with each column's maximum and `norm` with its sum of e^(z - top)."""
+    size = size_of(one)
+    first = vector_at(z, columns, one)
+    for j in range(columns):
+        top[j], norm[j] = first[j], zero
+    for i in range(1, n):
+        Z = vector_at(z + i * z_stride * size, columns, one)
+        for j in range(columns):
+            top[j] = select(Z[j] > top[j], Z[j], top[j])
+    for i in range(n):
+        Z = vector_at(z + i * z_stride * size, columns, one)
+        A = vector_at(a + i * a_stride * size, columns, one)
+        for j in range(columns):
+            e = exp(Z[j] - top[j])
+            A[j] = e
+            norm[j] += e
+    for i in range(n):
+        A = vector_at(a + i * a_stride * size, columns, one)
+        for j in range(columns):
+            A[j] = A[j] / norm[j]
+
+
+def _softmax(record, t, tasks, one):
+    z, z_stride, a, a_stride, n, m, scratch = unpack(record, 7)
+    size, zero = size_of(one), one - one
+    top = vector_at(scratch + 2 * t * CHUNK * size, CHUNK, one)
+    norm = vector_at(scratch + (2 * t + 1) * CHUNK * size, CHUNK, one)
+    for j in range(m * t // tasks, m * (t + 1) // tasks, CHUNK):
+        columns = min(CHUNK, m * (t + 1) // tasks - j)
+        _softmax_chunk(z + j * size, z_stride, a + j * size, a_stride, n, columns, top, norm, zero, one)
+
+
+def _softmax_cross_entropy_head(record, t, tasks, one):
+    z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, factors, losses, parameter, scratch = unpack(record, 13)
+    size, zero = size_of(one), one - one
+    top = vector_at(scratch + 2 * t * CHUNK * size, CHUNK, one)
+    norm = vector_at(scratch + (2 * t + 1) * CHUNK * size, CHUNK, one)
+    for j0 in range(m * t // tasks, m * (t + 1) // tasks, CHUNK):
+        columns = min(CHUNK, m * (t + 1) // tasks - j0)
+        _softmax_chunk(z + j0 * size, z_stride, dz + j0 * size, dz_stride, n, columns, top, norm, zero, one)
+        factor = vector_at(factors + j0 * size, columns, one)
+        total = vector_at(losses + j0 * 8, columns, 0.0)
+        if indices != 0:
+            chosen = vector_at(y + j0 * 8, columns, np.int64(0))
+            for j in range(columns):
+                logit = vector_at(z + (chosen[j] * z_stride + j0 + j) * size, 1, one)
+                total[j] = log(norm[j]) - (logit[0] - top[j])
+                own = vector_at(dz + (chosen[j] * dz_stride + j0 + j) * size, 1, one)
+                own[0] -= one
+            for i in range(n):
+                dZ = vector_at(dz + (i * dz_stride + j0) * size, columns, one)
+                for j in range(columns):
+                    dZ[j] *= factor[j]
+            continue
+        # -sum y (z - top - log norm), and a sum(y) - y: the targets need not sum to 1 exactly.
+        for j in range(columns):
+            total[j], top[j], norm[j] = 0.0, top[j] + log(norm[j]), zero
+        for i in range(n):
+            Z = vector_at(z + (i * z_stride + j0) * size, columns, one)
+            Y = vector_at(y + (i * y_stride + j0) * size, columns, one)
+            for j in range(columns):
+                total[j] += select(Y[j] == zero, zero, Y[j] * (top[j] - Z[j]))
+                norm[j] += Y[j]
+        for i in range(n):
+            Y = vector_at(y + (i * y_stride + j0) * size, columns, one)
+            dZ = vector_at(dz + (i * dz_stride + j0) * size, columns, one)
+            for j in range(columns):
+                dZ[j] = (dZ[j] * norm[j] - Y[j]) * factor[j]
+
+
+def _softmax_squared_error_head(record, t, tasks, one):
+    z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, factors, losses, parameter, scratch = unpack(record, 13)
+    size, zero = size_of(one), one - one
+    top = vector_at(scratch + 2 * t * CHUNK * size, CHUNK, one)
+    inner = vector_at(scratch + (2 * t + 1) * CHUNK * size, CHUNK, one)
+    for j0 in range(m * t // tasks, m * (t + 1) // tasks, CHUNK):
+        columns = min(CHUNK, m * (t + 1) // tasks - j0)
+        _softmax_chunk(z + j0 * size, z_stride, dz + j0 * size, dz_stride, n, columns, top, inner, zero, one)
+        factor = vector_at(factors + j0 * size, columns, one)
+        total = vector_at(losses + j0 * 8, columns, 0.0)
+        for j in range(columns):
+            total[j], inner[j] = 0.0, zero
+        for i in range(n):
+            Y = vector_at(y + (i * y_stride + j0) * size, columns, one)
+            A = vector_at(dz + (i * dz_stride + j0) * size, columns, one)
+            for j in range(columns):
+                error = A[j] - Y[j]
+                total[j] += cast(0.5, one) * error * error
+                inner[j] += error * A[j]
+        for i in range(n):
+            Y = vector_at(y + (i * y_stride + j0) * size, columns, one)
+            A = vector_at(dz + (i * dz_stride + j0) * size, columns, one)
+            for j in range(columns):
+                A[j] = A[j] * (A[j] - Y[j] - inner[j]) * factor[j]
+
+
+def softmax(dtype):
+    """The task softmax: record (z, z_stride, a, a_stride, n, m, scratch of 2 CHUNK numbers a part)."""
+    return compiled_task(_softmax, dtype)
+
+
+def head(loss, output, dtype):
+    """The task of an output head and the parameter of its loss.
+
+    Record (z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, factors, losses, parameter, scratch): `indices`
+    tells that y holds class indices; dZ of an example is multiplied by its factor; `losses` are float64; scratch as in
+    `softmax`.
+    """
+    output, name, parameter = parse_loss(loss, output)
+    if output != "softmax":
+        body = _elementwise_head(output, name)
+    else:
+        body = _softmax_cross_entropy_head if name == "cross_entropy" else _softmax_squared_error_head
+    return compiled_task(body, dtype), parameter

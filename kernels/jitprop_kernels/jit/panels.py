@@ -1,0 +1,64 @@
+"""Panels: copies of parts of a matrix in the order in which the register tile reads them.
+
+A panel holds NR columns, row after row, so that the tile walks through memory without a gap. `pack` copies columns of a
+matrix whose rows are contiguous, `transpose` takes them from rows: the columns of A^T are the rows of A. Columns that
+are missing in the last panel are zeros.
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, register_jitable
+
+from .vectors import I64, Vectors, size_of, vector_at, vector_length
+
+__all__ = ["pack", "transpose"]
+
+
+@register_jitable
+def pack(source, stride, rows, columns, panel, NR, one):
+    """Copy `rows` x `columns` numbers at `source` into a panel, each row filled up with zeros to NR."""
+    for p in range(rows):
+        inner = vector_at(source + p * stride * size_of(one), columns, one)
+        outer = vector_at(panel + p * NR * size_of(one), NR, one)
+        for j in range(columns):
+            outer[j] = inner[j]
+        for j in range(columns, NR):
+            outer[j] = 0
+
+
+@intrinsic
+def _transpose_block(typingctx, source, stride, rows, columns, target, target_stride, like):
+    """Transpose up to VL x VL numbers in registers; the VL x VL target is written whole, zeros where nothing came."""
+    signature = types.void(*[types.intp] * 6, like)
+
+    def codegen(context, builder, signature, args):
+        source, stride, rows, columns, target, target_stride, _ = args
+        scalar = context.get_value_type(like)
+        VL = vector_length(4 if isinstance(scalar, ir.FloatType) else 8)
+        vectors = Vectors(builder, scalar, VL)
+        size, none = I64(vectors.size), I64(0)
+        stride, target_stride = builder.mul(stride, size), builder.mul(target_stride, size)
+        lines = []
+        for i in range(VL):
+            present = builder.select(builder.icmp_signed("<", I64(i), rows), columns, none)
+            lines.append(vectors.load(builder.add(source, builder.mul(stride, I64(i))), vectors.mask(present)))
+        for i, line in enumerate(vectors.transpose(lines)):
+            vectors.store(line, builder.add(target, builder.mul(target_stride, I64(i))))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@register_jitable
+def transpose(source, stride, rows, columns, target, target_stride, VL, one):
+    """Write the transpose of `rows` x `columns` numbers at `source` to `target`.
+
+    The target needs room for both sizes rounded up to VL: it is written in whole blocks, filled up with zeros.
+    """
+    size = size_of(one)
+    for p in range(0, columns, VL):
+        for i in range(0, rows, VL):
+            _transpose_block(
+                source + (i * stride + p) * size, stride, min(VL, rows - i), min(VL, columns - p),
+                target + (p * target_stride + i) * size, target_stride, one,
+            )  # fmt: skip

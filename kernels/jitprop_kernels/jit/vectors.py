@@ -1,0 +1,154 @@
+"""What Numba cannot be asked for in Python: vectors in registers, and memory and code by their addresses."""
+
+from llvmlite import ir
+from numba import carray, types
+from numba.core import cgutils
+from numba.extending import intrinsic, register_jitable
+
+from . import compiling
+
+__all__ = ["I64", "Vectors", "call_address", "cast", "float_of", "size_of", "unpack", "vector_at", "vector_length"]
+
+I64 = ir.IntType(64)
+_I32 = ir.IntType(32)
+_BIT = ir.IntType(1)
+
+
+def vector_length(itemsize):
+    """How many numbers of `itemsize` bytes a vector register of this processor holds."""
+    return compiling.vector_bits() // (8 * itemsize)
+
+
+@intrinsic
+def size_of(typingctx, like):
+    """The size in bytes of a number of the type of `like`."""
+    return types.intp(like), lambda context, builder, signature, args: I64(like.bitwidth // 8)
+
+
+class Vectors:
+    """Emits operations on vectors of VL numbers; addresses are int64, columns outside a mask are not touched."""
+
+    def __init__(self, builder, scalar, VL):
+        self.builder, self.scalar, self.VL = builder, scalar, VL
+        self.type = ir.VectorType(scalar, VL)
+        self.size = 4 if isinstance(scalar, ir.FloatType) else 8
+        self.zero = ir.Constant(self.type, [0.0] * VL)
+        self._suffix = f"v{VL}{'f32' if self.size == 4 else 'f64'}"
+
+    def call(self, name, result, arguments):
+        """Call an LLVM intrinsic, declared at its first use in the module."""
+        kind = ir.FunctionType(result, [argument.type for argument in arguments])
+        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), arguments)
+
+    def splat(self, value):
+        """A number in every lane."""
+        undefined = ir.Constant(ir.VectorType(value.type, self.VL), ir.Undefined)
+        first = self.builder.insert_element(undefined, value, _I32(0))
+        return self.builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_I32, self.VL), [0] * self.VL))
+
+    def fma(self, a, b, c):
+        """a b + c with one rounding; with two where the processor has no such instruction, as the library is slow."""
+        if not compiling.has_fma():
+            return self.builder.fadd(self.builder.fmul(a, b), c)
+        return self.call(f"llvm.fma.{self._suffix}", self.type, [a, b, c])
+
+    def mask(self, columns, first=0):
+        """The lanes q with first + q < columns."""
+        lanes = ir.Constant(ir.VectorType(I64, self.VL), [first + q for q in range(self.VL)])
+        return self.builder.icmp_signed("<", lanes, self.splat(columns))
+
+    def load_scalar(self, address):
+        return self.builder.load(self.builder.inttoptr(address, self.scalar.as_pointer()), align=self.size)
+
+    def load(self, address, mask=None):
+        """The vector at an address; zero in the lanes outside the mask."""
+        pointer = self.builder.inttoptr(address, self.type.as_pointer())
+        if mask is None:
+            return self.builder.load(pointer, align=self.size)
+        arguments = [pointer, _I32(self.size), mask, self.zero]
+        return self.call(f"llvm.masked.load.{self._suffix}.p0", self.type, arguments)
+
+    def store(self, value, address, mask=None):
+        pointer = self.builder.inttoptr(address, self.type.as_pointer())
+        if mask is None:
+            self.builder.store(value, pointer, align=self.size)
+        else:
+            arguments = [value, pointer, _I32(self.size), mask]
+            self.call(f"llvm.masked.store.{self._suffix}.p0", ir.VoidType(), arguments)
+
+    def transpose(self, rows):
+        """Transpose VL vectors of VL numbers in log2(VL) rounds, each of which swaps blocks of half the size."""
+        half = self.VL // 2
+        while half:
+            kept, moved = [], []
+            for q in range(self.VL):
+                upper = (q // half) % 2
+                kept.append(self.VL + q - half if upper else q)
+                moved.append(self.VL + q if upper else q + half)
+            mixed = list(rows)
+            for i in range(self.VL):
+                if (i // half) % 2 == 0:
+                    pair = rows[i], rows[i + half]
+                    for place, lanes in ((i, kept), (i + half, moved)):
+                        choice = ir.Constant(ir.VectorType(_I32, self.VL), lanes)
+                        mixed[place] = self.builder.shuffle_vector(*pair, choice)
+            rows, half = mixed, half // 2
+        return rows
+
+
+@intrinsic
+def call_address(typingctx, address, *arguments):
+    """Call the C function at `address`, which returns nothing."""
+    signature = types.void(types.intp, types.StarArgTuple(tuple(arguments)))
+
+    def codegen(context, builder, signature, args):
+        values = cgutils.unpack_tuple(builder, args[1])
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def _pointer(typingctx, address, like):
+    """`address` as a pointer to numbers of the type of `like`."""
+    return types.CPointer(like)(types.intp, like), lambda context, builder, signature, args: builder.inttoptr(
+        args[0], context.get_value_type(signature.args[1]).as_pointer()
+    )
+
+
+@register_jitable
+def vector_at(address, n, like):
+    """The `n` numbers at `address`, of the type of `like`, as an array."""
+    return carray(_pointer(address, like), (n,))
+
+
+@intrinsic(prefer_literal=True)
+def unpack(typingctx, record, n):
+    """The `n` int64 at the address `record`, as a tuple; `n` is a constant."""
+    count = n.literal_value
+    signature = types.UniTuple(types.intp, count)(types.intp, n)
+
+    def codegen(context, builder, signature, args):
+        first = builder.inttoptr(args[0], I64.as_pointer())
+        values = [builder.load(builder.gep(first, [I64(i)])) for i in range(count)]
+        return context.make_tuple(builder, signature.return_type, values)
+
+    return signature, codegen
+
+
+@intrinsic
+def float_of(typingctx, bits):
+    """The float64 that has these bits."""
+    return types.float64(types.int64), lambda context, builder, signature, args: builder.bitcast(
+        args[0], ir.DoubleType()
+    )
+
+
+@intrinsic
+def cast(typingctx, value, like):
+    """`value` as a number of the type of `like`."""
+    return like(value, like), lambda context, builder, signature, args: context.cast(
+        builder, args[0], signature.args[0], signature.return_type
+    )
