@@ -118,7 +118,7 @@ def test_layout_and_dtype_of_X_change_nothing(data):
         assert_same(state(net), state(nets[0]))
 
 
-def test_every_example_is_visited_once(data):
+def test_every_example_is_visited_once(data, monkeypatch):
     X, Y = data
     seen = []
 
@@ -137,8 +137,24 @@ def test_every_example_is_visited_once(data):
     net.fit(X, Y, epochs=1, batch_size=8, shuffle=False)
     assert np.concatenate(seen).tolist() == list(range(50))
     seen.clear()
+    net.fit(X, Y, epochs=3)  # small: gathered, several epochs in a call
+    assert np.concatenate(seen).tolist() == 3 * list(range(50)) and len(seen) == 2
+    seen.clear()
+    monkeypatch.setattr(steps, "SMALL", 0)
     net.fit(X, Y, epochs=2)
     assert seen == [None, None]
+
+
+@pytest.mark.parametrize("batch_size", [None, 25, 10])
+def test_epochs_that_go_together(data, batch_size):
+    """What a call of the kernels does in one go is what it does when a callback looks after every epoch."""
+    together, apart = network(dropout=0.2), network(dropout=0.2)
+    options = {"epochs": 40, "batch_size": batch_size, "optimizer": Adam(Cosine(0.1, 30))}
+    history = together.fit(*data, **options)
+    other = apart.fit(*data, **options, callbacks=lambda net, history: None)
+    assert_same(state(together), state(apart))
+    assert history.cost == other.cost and history.learning_rate == other.learning_rate
+    assert len(history.seconds) == 40
 
 
 def test_full_batch_is_gradient_descent(data):
@@ -180,9 +196,7 @@ def test_weights_repeat_examples(data, kernels):
     repeats = np.arange(50) % 3 + 1
     weighted, repeated = (network(kernels, dtype="float64", l2=0.2) for _ in range(2))
     history = weighted.fit(X, Y, epochs=5, sample_weight=repeats, optimizer=SGD(0.1, momentum=0.5))
-    other = repeated.fit(
-        X.repeat(repeats, axis=1), Y.repeat(repeats), epochs=5, optimizer=SGD(0.1, momentum=0.5)
-    )
+    other = repeated.fit(X.repeat(repeats, axis=1), Y.repeat(repeats), epochs=5, optimizer=SGD(0.1, momentum=0.5))
     np.testing.assert_allclose(history.cost, other.cost, rtol=1e-13)
     for name, array in weighted.parameters.items():
         np.testing.assert_allclose(array, repeated.parameters[name], rtol=0, atol=1e-13)
@@ -294,9 +308,7 @@ def test_one_training_at_a_time(data):
 
 def test_networks_train_in_threads(data):
     nets = [network() for _ in range(4)]
-    threads = [
-        threading.Thread(target=net.fit, args=data, kwargs={"epochs": 3, "batch_size": 8}) for net in nets
-    ]
+    threads = [threading.Thread(target=net.fit, args=data, kwargs={"epochs": 3, "batch_size": 8}) for net in nets]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -25,6 +25,8 @@ __all__ = ["Pace", "Steps"]
 MASKS = 2  # tells the generator of the key for dropout from that of the validation split
 SLICE = 0.05  # seconds that a call of train_epoch should take
 GROWTH = 8  # how much longer a slice may be than the one before: the first one's time may be the compiler's
+SMALL = 2**16  # elements of X that cost less to gather than a call of the kernels
+ORDER = 2**18  # columns that one call visits at most, where it may go beyond an epoch
 _STEP = COEFFICIENTS.index("step")
 
 
@@ -50,6 +52,8 @@ class Steps:
         How many steps an epoch has.
     position : int
         How many steps have been made since ``fit`` was called.
+    together : int
+        How many steps from here on one call of the kernels can make.
     """
 
     def __init__(
@@ -68,8 +72,13 @@ class Steps:
         self.batch = examples.count if batch_size is None else min(batch_size, examples.count)
         self.per_epoch = -(-examples.count // self.batch)
         self.position = 0
+        self._sizes = np.full(self.per_epoch, float(self.batch))
+        self._sizes[-1] -= self.per_epoch * self.batch - examples.count
         self._permute = shuffle and batch_size is not None
-        self._whole = self.per_epoch == 1 and not self._permute
+        # A whole batch in order is read where it lies; a small one is gathered, which lets epochs go together.
+        small = examples.X.size <= SMALL
+        self._whole = self.per_epoch == 1 and not self._permute and not small
+        self._even = examples.count % self.batch == 0 and not self._whole
         self._start = network.epochs_trained, network.steps_trained, network.optimizer_steps
         self._arrays = [*network.parameters.arrays, *(a for slot in network.optimizer_state for a in slot)]
         self._backup = Backup(self._arrays)
@@ -82,43 +91,48 @@ class Steps:
         """The columns in the order in which this epoch of the call visits them; None for all as they are."""
         if self._whole:
             return self.examples.chosen
-        if self._order[0] != epoch:
+        if self._order[0] != epoch and (self._permute or self._order[1] is None):
             count, chosen = self.examples.count, self.examples.chosen
             visited = np.arange(count)
             if self._permute:
-                visited = np.random.default_rng((self.network.seed, self._start[0] + epoch)).permutation(
-                    count
-                )
+                visited = np.random.default_rng((self.network.seed, self._start[0] + epoch)).permutation(count)
             order = visited.astype(np.int64, copy=False) if chosen is None else chosen[visited]
             self._order = epoch, order
         return self._order[1]
 
-    def rates(self, first: int, count: int) -> npt.NDArray[np.float64]:
-        """The learning rates of `count` steps of one epoch."""
-        epoch, step = divmod(first, self.per_epoch)
-        completed = self._start[0] + epoch + np.arange(step, step + count) / self.per_epoch
-        return self._schedule(completed)
+    @property
+    def together(self) -> int:
+        if self._even:  # no smaller batch stands in the way of the next epoch
+            return max(ORDER // self.batch, 1)
+        return self.per_epoch - self.position % self.per_epoch
 
-    def mean(self, costs: Array, epoch: int) -> float:
-        """The mean over the examples of an epoch, from the costs of its batches."""
+    def rates(self, first: int, count: int) -> npt.NDArray[np.float64]:
+        """The learning rates of `count` steps."""
+        epochs, steps = np.divmod(first + np.arange(count), self.per_epoch)
+        return self._schedule(self._start[0] + epochs + steps / self.per_epoch)
+
+    def means(self, costs: Array, first: int) -> Array:
+        """The mean cost over the examples of each epoch from `first` on: `costs` has a row of batches for each."""
         if self.per_epoch == 1:
-            return float(costs[0])
-        starts = np.arange(0, self.examples.count, self.batch)
-        if self.examples.sample_weight is None:
-            shares = np.minimum(self.examples.count - starts, self.batch).astype(np.float64)
-        else:
-            order = self.order(epoch)
-            row = self.examples.sample_weight[0]
-            visited = row if order is None else row[order]
-            shares = np.add.reduceat(visited, starts, dtype=np.float64)
-        return float(costs @ shares / shares.sum())
+            return costs[:, 0]
+        row = self.examples.sample_weight
+        if row is None:
+            return (costs @ self._sizes) / self.examples.count
+        means = np.empty(len(costs))
+        for i, cost in enumerate(costs):
+            order = self.order(first + i)
+            weights = row[0] if order is None else row[0, order]
+            shares = np.add.reduceat(weights, np.arange(0, weights.size, self.batch), dtype=np.float64)
+            means[i] = cost @ shares / shares.sum()
+        return means
 
     def run(self, count: int, slow: bool) -> Array:
-        """Make the next `count` steps, which must belong to one epoch.
+        """Make the next `count` steps.
 
         Parameters
         ----------
         count : int
+            At most `together`.
         slow : bool
             Whether they may take long, so that Ctrl-C must not wait until they are done.
 
@@ -161,8 +175,7 @@ class Steps:
         try:
             self._restore()
             while self.position < position:
-                left = self.per_epoch - self.position % self.per_epoch
-                count = min(position - self.position, left)
+                count = min(position - self.position, self.together)
                 self._compute(self.position, count)
                 self._move_to(self.position + count)
         except BaseException:
@@ -193,12 +206,21 @@ class Steps:
         network.steps_trained = steps + position
         network.optimizer_steps = optimizer_steps + position
 
+    def _visits(self, first: int, count: int) -> npt.NDArray[np.int64] | None:
+        """The columns that `count` steps visit, one after another; None for all as they are."""
+        parts = []
+        while count > 0:
+            epoch, step = divmod(first, self.per_epoch)
+            order = self.order(epoch)
+            if order is None:
+                return None
+            taken = min(count, self.per_epoch - step)
+            parts.append(order[step * self.batch : (step + taken) * self.batch])
+            first, count = first + taken, count - taken
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
     def _compute(self, first: int, count: int) -> Array:
         network, architecture, examples = self.network, self.network.architecture, self.examples
-        epoch, step = divmod(first, self.per_epoch)
-        order = self.order(epoch)
-        if order is not None:
-            order = order[step * self.batch : (step + count) * self.batch]
         numbers = first + np.arange(count)
         coefficients = self._optimizer.coefficients(self._start[2] + 1 + numbers, self.rates(first, count))
         coefficients[:, _STEP] = self._start[1] + numbers
@@ -206,7 +228,7 @@ class Steps:
             network.parameters.arrays,
             examples.X,
             examples.Y,
-            order,
+            self._visits(first, count),
             self.batch,
             architecture.activations,
             architecture.output,

@@ -21,6 +21,7 @@ from jitprop_kernels.contract import RULES
 from .architecture import allocate
 from .callbacks import Callback
 from .checkpoints import Resumed, read_checkpoint, write_checkpoint
+from .checks import Array
 from .examples import Examples, prepare
 from .history import History
 from .optimizers import Optimizer
@@ -193,7 +194,7 @@ class _Training:
         self.pace = Pace()
         # A callback may change the parameters, so that steps before it cannot be repeated.
         self.open = any(type(callback).interruptible for callback in self.callbacks)
-        self.observed = bool(self.callbacks or self.checkpoint or examples.validation)
+        self.observed = bool(self.callbacks or self.checkpoint or examples.validation or options.verbose)
 
     def run(self) -> History:
         history = self.history
@@ -221,45 +222,63 @@ class _Training:
 
     def _loop(self) -> None:
         history = self.history
-        for epoch in range(self.epochs):
-            if history.stopped:
-                return
+        epoch = 0
+        while epoch < self.epochs and not history.stopped:
             began = time.perf_counter()
-            self._epoch(epoch, began)
+            # Where nobody looks between epochs, small ones are run through together.
+            epoch = epoch + 1 if self.observed else self.epochs
+            self._train(epoch)
+            if not self.observed:
+                continue
             self._validate()
             stop = [self._call(callback) for callback in self.callbacks]
             history.seconds[-1] = time.perf_counter() - began
             if any(stop):
                 history.stopped = "early"
             if self.checkpoint is not None:
-                last = history.stopped == "early" or epoch == self.epochs - 1
+                last = history.stopped == "early" or epoch == self.epochs
                 if last or len(history) % self.checkpoint.every == 0:
                     write_checkpoint(self.checkpoint.path, self.network, history, self.callbacks)
             self.progress.epoch(history)
 
-    def _epoch(self, epoch: int, began: float) -> None:
-        """Train an epoch and record it."""
-        steps, history = self.steps, self.history
-        costs = np.empty(steps.per_epoch)
-        done = 0
-        while done < steps.per_epoch:
+    def _train(self, epochs: int) -> None:
+        """Train until so many epochs are done and recorded."""
+        steps, first = self.steps, self.steps.position
+        end = epochs * steps.per_epoch
+        costs: list[Array] = []
+        mark = time.perf_counter()
+        while steps.position < end:
             self.interrupts.check()
-            if not steps.protect(force=self.open and done == 0):
+            if not steps.protect(force=self.open and steps.position == first):
                 self._diverge(None)
-            count = min(self.pace.steps, steps.per_epoch - done)
-            slow, start = self.pace.slow, time.perf_counter()
+            count = min(self.pace.steps, end - steps.position, steps.together)
+            slow, began = self.pace.slow, time.perf_counter()
             found = steps.run(count, slow)
-            self.pace.observe(count, time.perf_counter() - start)
+            self.pace.observe(count, time.perf_counter() - began)
             if not math.isfinite(found[-1]):
+                self._record([*costs, found[:-1]], mark)
                 self._diverge(float(found[-1]))
-            costs[done : done + count] = found
-            done += count
-            self.progress.step(epoch + done / steps.per_epoch, float(found[-1]))
-        if (self.observed or epoch == self.epochs - 1) and not steps.finite():
+            costs.append(found)
+            if steps.position // steps.per_epoch > len(self.history) - self.before:
+                costs, mark = self._record(costs, mark), time.perf_counter()
+            self.progress.step(steps.position / steps.per_epoch, float(found[-1]))
+        if (self.observed or epochs == self.epochs) and not steps.finite():
             self._diverge(None)
-        history.cost.append(steps.mean(costs, epoch))
-        history.learning_rate.append(float(steps.rates(epoch * steps.per_epoch, 1)[0]))
-        history.seconds.append(time.perf_counter() - began)
+
+    def _record(self, costs: list[Array], mark: float) -> list[Array]:
+        """Record the epochs that the costs since `mark` complete, and return the costs of the one begun."""
+        steps, history = self.steps, self.history
+        found = np.concatenate(costs)
+        completed = found.size // steps.per_epoch
+        seconds = (time.perf_counter() - mark) / max(completed, 1)
+        whole = completed * steps.per_epoch
+        epoch = len(history) - self.before
+        rates = steps.rates(epoch * steps.per_epoch, whole)[:: steps.per_epoch]
+        means = steps.means(found[:whole].reshape(completed, steps.per_epoch), epoch)
+        history.cost.extend(means.tolist())
+        history.learning_rate.extend(rates.tolist())
+        history.seconds.extend([seconds] * completed)
+        return [found[whole:]]
 
     def _validate(self) -> None:
         if self.examples.validation is None:
