@@ -115,16 +115,20 @@ class Steps:
         """The mean cost over the examples of each epoch from `first` on: `costs` has a row of batches for each."""
         if self.per_epoch == 1:
             return costs[:, 0]
-        row = self.examples.sample_weight
-        if row is None:
-            return (costs @ self._sizes) / self.examples.count
         means = np.empty(len(costs))
-        for i, cost in enumerate(costs):
-            order = self.order(first + i)
-            weights = row[0] if order is None else row[0, order]
-            shares = np.add.reduceat(weights, np.arange(0, weights.size, self.batch), dtype=np.float64)
-            means[i] = cost @ shares / shares.sum()
+        for i, row in enumerate(costs):  # each by itself: a product of matrices would sum in an order of its own
+            shares = self._shares(first + i)
+            means[i] = (row * shares).sum() / shares.sum()
         return means
+
+    def _shares(self, epoch: int) -> Array:
+        """The number of examples of each batch, or the sum of their weights."""
+        weight = self.examples.sample_weight
+        if weight is None:
+            return self._sizes
+        order = self.order(epoch)
+        visited = weight[0] if order is None else weight[0, order]
+        return np.add.reduceat(visited, np.arange(0, visited.size, self.batch), dtype=np.float64)
 
     def run(self, count: int, slow: bool) -> Array:
         """Make the next `count` steps.
