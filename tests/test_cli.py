@@ -430,7 +430,13 @@ def test_info(capsys):
         assert part in said
     assert run("info", "--no-peak", "--json") == 0
     found = json.loads(capsys.readouterr().out)
+    assert found["fma_peak_gflops"] == {}
     assert found["vector_bits"] in (128, 256, 512) and found["threads"]["used"] >= 1
+
+
+def test_info_measures_the_peak(capsys):
+    assert run("info") == 0
+    assert "GFLOP/s in float32" in capsys.readouterr().out
 
 
 def test_cache_shows_and_clears(capsys, monkeypatch, tmp_path):

@@ -77,7 +77,8 @@ def headline() -> str:
     lines = [
         f"jitprop {__version__} on {processor_name()}, {vector_bits()}-bit vectors, "
         f"{threads} thread{'s' if threads > 1 else ''}",
-        f"Python {platform.python_version()}, NumPy {np.__version__} ({behind}), Numba {numba.__version__}",
+        f"Python {platform.python_version()}, NumPy {np.__version__}, Numba {numba.__version__}",
+        f"NumPy's products by {behind}",
     ]
     if settings := held_back():
         lines.append(f"set in the environment: {', '.join(settings)}")

@@ -1,10 +1,13 @@
 """``jitprop train data.csv --target y``: train on a person's table and save what was learned."""
 
 import argparse
+import sys
 import time
 from typing import Any
 
 import numpy as np
+
+from jitprop_kernels.jit.compiling import compile_seconds
 
 from ..callbacks import EarlyStopping
 from ..encoding import encode
@@ -110,12 +113,13 @@ def run(arguments: argparse.Namespace) -> int:
     left_out |= {name: "dropped" for name in arguments.drop}
     print(fields(_about_data(arguments, table, target, training, held)))
     print(fields(_about_columns(model, left_out, unknown)))
-    print(f"\n{network.shapes(len(training))}\n")
-    started = time.perf_counter()
+    print(f"\n{network.shapes()}\n")
+    sys.stdout.flush()  # whoever reads a pipe sees it before training, too
+    compiled, started = compile_seconds(), time.perf_counter()
     history = _fit(arguments, network, X, Y, training, held)
-    seconds = time.perf_counter() - started
+    seconds, compiled = time.perf_counter() - started, compile_seconds() - compiled
     model.save(arguments.model)
-    print(fields(_about_training(arguments, history, seconds)))
+    print(fields(_about_training(arguments, history, seconds - compiled, compiled)))
     if len(held):
         print(fields(_about_held_out(arguments, model, X, Y, values, training, held)))
     print(fields([("saved", arguments.model)]))
@@ -164,7 +168,7 @@ def _about_data(
 ) -> list[tuple[str, str]]:
     rows = f"{table.rows} rows: {len(training)} to train on, {len(held)} held out"
     task = target.describe()
-    if len(target.labels) == 2:
+    if len(target.labels) == 2 and target.labels != ("0", "1"):
         task += f" (1 stands for {target.labels[1]})"
     return [("data", f"{arguments.data}, {rows}"), ("target", f"{target.name}, {task}")]
 
@@ -183,11 +187,17 @@ def _about_columns(model: TableModel, left_out: dict[str, str], unknown: dict[st
     if len(model.features) > SHOWN:
         lines.append(("", f"... and {len(model.features) - SHOWN} more"))
     lines += [("", f"{name}: left out, {reason}") for name, reason in list(left_out.items())[:SHOWN]]
+    if len(left_out) > SHOWN:
+        lines.append(("", f"... and {len(left_out) - SHOWN} more left out"))
     return lines
 
 
-def _about_training(arguments: argparse.Namespace, history: History, seconds: float) -> list[tuple[str, str]]:
+def _about_training(
+    arguments: argparse.Namespace, history: History, seconds: float, compiled: float
+) -> list[tuple[str, str]]:
     done = f"{len(history)} epochs of {arguments.optimizer} in {seconds:.2f} s"
+    if compiled:
+        done += f" after compiling for {compiled:.1f} s"
     if history.stopped == "early":
         done += f", stopped early; the parameters are those of epoch {(history.restored_epoch or 0) + 1}"
     elif history.stopped:
