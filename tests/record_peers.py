@@ -83,9 +83,9 @@ def data(rng, output, loss, n_x, n):
         return X, np.eye(n)[rng.integers(0, n, M)].T
     if output == "sigmoid":
         return X, rng.integers(0, 2, (n, M)).astype(float)
-    return X, rng.poisson(2.0, (n, M)).astype(float) if loss == "poisson" else rng.standard_normal(
-        (n, M)
-    ).round(2) + 1.0
+    return X, rng.poisson(2.0, (n, M)).astype(float) if loss == "poisson" else rng.standard_normal((n, M)).round(
+        2
+    ) + 1.0
 
 
 def initial(rng, units):
@@ -101,23 +101,17 @@ def torch_optimizer(settings, weights, biases):
     """torch's optimizer of these settings; weight decay for the weights only."""
     rate = settings["learning_rate"]
     if settings["name"] == "SGD":
-        return torch.optim.SGD(
-            weights + biases, lr=rate, momentum=settings["momentum"], nesterov=settings["nesterov"]
-        )
+        return torch.optim.SGD(weights + biases, lr=rate, momentum=settings["momentum"], nesterov=settings["nesterov"])
     if settings["name"] == "RMSProp":
         return torch.optim.RMSprop(weights + biases, lr=rate, alpha=settings["rho"], eps=settings["epsilon"])
     betas, eps = (settings["beta1"], settings["beta2"]), settings["epsilon"]
     if settings["name"] == "Adam":
         return torch.optim.Adam(weights + biases, lr=rate, betas=betas, eps=eps)
     decaying = {"params": weights, "weight_decay": settings["weight_decay"]}
-    return torch.optim.AdamW(
-        [decaying, {"params": biases, "weight_decay": 0.0}], lr=rate, betas=betas, eps=eps
-    )
+    return torch.optim.AdamW([decaying, {"params": biases, "weight_decay": 0.0}], lr=rate, betas=betas, eps=eps)
 
 
-def torch_run(
-    number, activation="tanh", output="softmax", loss=None, optimizer="sgd", l2=0.0, weighted=False
-):
+def torch_run(number, activation="tanh", output="softmax", loss=None, optimizer="sgd", l2=0.0, weighted=False):
     """Ten steps of torch, and everything that is needed to repeat them."""
     rng = np.random.default_rng(number)
     loss, units = loss or FITTING[output][0], [4, 6, 5, 3]

@@ -74,9 +74,7 @@ def test_torch_in_float32(run, kernels):
 
 
 @pytest.mark.parametrize("kernels", SETS)
-@pytest.mark.parametrize(
-    "run", [run for run in RECORDED["sklearn"] if run["solver"] == "sgd"], ids=lambda r: r["name"]
-)
+@pytest.mark.parametrize("run", [run for run in RECORDED["sklearn"] if run["solver"] == "sgd"], ids=lambda r: r["name"])
 def test_sklearn_sgd(run, kernels):
     net = network(run, kernels)
     optimizer = SGD(0.05, momentum=0.8, nesterov=True)
@@ -135,6 +133,4 @@ def test_sklearn_adam(run, kernels):
         )
         epoch_costs.append(costs @ shares / m)
     names = [f"{kind}{l}" for l in range(1, len(run["units"])) for kind in "Wb"]
-    agree(
-        run, dict(zip(names, parameters, strict=True)), epoch_costs, np.array(run["epoch_costs"]), "float64"
-    )
+    agree(run, dict(zip(names, parameters, strict=True)), epoch_costs, np.array(run["epoch_costs"]), "float64")
