@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from jitprop import steps
-from jitprop.callbacks import EarlyStopping
+from jitprop.callbacks import Callback, EarlyStopping
 from jitprop.checkpoints import Checkpoint
 from jitprop.examples import split
 from jitprop.modelfile import ModelFileError
@@ -446,6 +446,16 @@ def test_interrupt_in_a_callback(data):
     twin.fit(*data, epochs=2, batch_size=8)
     assert_same(state(net), state(twin))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_interrupt_at_the_very_end(data):
+    class Late(Callback):
+        def on_train_end(self, net, history):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.warns(RuntimeWarning, match="interrupted after 2 epochs"):
+        history = network().fit(*data, epochs=2, callbacks=Late())
+    assert len(history) == 2 and history.stopped == "interrupted"
 
 
 def test_interrupt_while_validating(data):

@@ -71,10 +71,16 @@ class Interrupts:
 
     Python runs signal handlers in the main thread only, and a program with a handler of its own decides
     itself: elsewhere this does nothing.
+
+    Attributes
+    ----------
+    pending : bool
+        Whether a Ctrl-C waits.
     """
 
     def __init__(self) -> None:
-        self._installed = self._pending = self._allowed = False
+        self._installed = self._allowed = False
+        self.pending = False
 
     def __enter__(self) -> Interrupts:
         ours = threading.current_thread() is threading.main_thread()
@@ -91,12 +97,12 @@ class Interrupts:
         if self._allowed:
             self._allowed = False
             raise KeyboardInterrupt
-        self._pending = True
+        self.pending = True
 
     def check(self) -> None:
         """Raise the KeyboardInterrupt that waited, if one did."""
-        if self._pending:
-            self._pending = False
+        if self.pending:
+            self.pending = False
             raise KeyboardInterrupt
 
     @contextmanager
