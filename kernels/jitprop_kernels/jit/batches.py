@@ -1,7 +1,7 @@
 """What happens to a batch besides products: gathering its examples, and dropout.
 
-`step` is the address of the record of the running step, see `epoch`: (coefficients, L2 factor, first place in the
-order, number of the step).
+`step` is the address of the record of the running step, see `epoch`: (coefficients, L2 factor, address of the examples
+of the batch, number of the step).
 """
 
 import numpy as np
@@ -14,15 +14,9 @@ from .vectors import cast, float_of, size_of, unpack, vector_at
 __all__ = ["dropout", "dropout_record", "gather_columns", "gather_rows", "weigh"]
 
 
-@register_jitable
-def _chosen(order, step, count):
-    """The examples of the batch: `count` numbers of the order, from the step's first place on."""
-    return vector_at(order + 8 * unpack(step, 4)[2], count, np.int64(0))
-
-
 def _gather_columns(record, t, tasks, one):
-    x, x_stride, n, order, step, count, out, out_stride = unpack(record, 8)
-    chosen, size = _chosen(order, step, count), size_of(one)
+    x, x_stride, n, step, count, out, out_stride = unpack(record, 7)
+    chosen, size = vector_at(unpack(step, 4)[2], count, np.int64(0)), size_of(one)
     for i in range(n * t // tasks, n * (t + 1) // tasks):
         source = x + i * x_stride * size
         target = vector_at(out + i * out_stride * size, count, one)
@@ -31,8 +25,8 @@ def _gather_columns(record, t, tasks, one):
 
 
 def _gather_rows(record, t, tasks, one):
-    x, x_stride, n, order, step, count, out, out_stride = unpack(record, 8)
-    chosen, size = _chosen(order, step, count), size_of(one)
+    x, x_stride, n, step, count, out, out_stride = unpack(record, 7)
+    chosen, size = vector_at(unpack(step, 4)[2], count, np.int64(0)), size_of(one)
     for j in range(count * t // tasks, count * (t + 1) // tasks):
         source = vector_at(x + chosen[j] * x_stride * size, n, one)
         target = vector_at(out + j * out_stride * size, n, one)
@@ -41,15 +35,15 @@ def _gather_rows(record, t, tasks, one):
 
 
 def gather_columns(dtype):
-    """The task out[:, j] = x[:, order[start + j]] for x with contiguous rows.
+    """The task out[:, j] = x[:, example j of the batch] for x with contiguous rows.
 
-    Record (x, x_stride, n, order, step, count, out, out_stride).
+    Record (x, x_stride, n, step, count, out, out_stride).
     """
     return compiled_task(_gather_columns, dtype)
 
 
 def gather_rows(dtype):
-    """The task out[j, :] = x[order[start + j], :], with the record of `gather_columns`: x holds examples as rows."""
+    """The task out[j, :] = x[example j of the batch, :], record of `gather_columns`: examples are rows of x."""
     return compiled_task(_gather_rows, dtype)
 
 

@@ -10,6 +10,7 @@ read it transposed.
 """
 
 import math
+import threading
 
 import numpy as np
 
@@ -26,8 +27,10 @@ _LINE = 64  # bytes of a cache line
 _ELEMENTS = 200_000  # numbers that are only read and written: below so many a second thread costs more than it brings
 _STEP = COEFFICIENTS.index("step")
 
+_KEPT = 64 * 2**20  # bytes of workspace that wait for the next call
+
 # The record of the running step, which tasks read: see `batches` and `optimizers`.
-_COEFFICIENTS, _L2, _START, _NUMBER = range(4)
+_COEFFICIENTS, _L2, _CHOSEN, _NUMBER = range(4)
 
 
 class _Tape:
@@ -44,31 +47,46 @@ class _Tape:
             self.scratch.append((len(self.rows) - 1, 2 + scratch))
             self.room = max(self.room, room)
 
-    def array(self, scratch):
-        rows = np.zeros((len(self.rows), _WIDTH), np.int64)
+    def finish(self):
+        """Make the array of records, and the scratch that its tasks share one after the other."""
+        self.parallel = any(tasks > 1 for _, tasks, *_ in self.rows)
+        self.buffer = np.empty(self.room + _LINE, np.uint8)
+        place = address_of(self.buffer)
+        self.records = np.zeros((len(self.rows), _WIDTH), np.int64)
         for i, row in enumerate(self.rows):
-            rows[i, : len(row)] = row
+            self.records[i, : len(row)] = row
         for i, entry in self.scratch:
-            rows[i, entry] = scratch
-        return rows
+            self.records[i, entry] = place + -place % _LINE
+        return self
 
 
 class _Plan:
-    """A slice of an epoch: its arrays, their places in the workspace, and the tape of a batch."""
+    """Where everything lies, and the tapes of the batch sizes that came up.
 
-    def __init__(self, parameters, X, Y, order, batch_size, dropout, sample_weight):
-        self.parameters, self.X, self.Y, self.sample_weight = parameters, X, Y, sample_weight
+    A plan holds addresses, not arrays: it serves every call whose arrays lie in the same places with the same shapes.
+    """
+
+    def __init__(
+        self, parameters, X, Y, in_place, batch, activations, output, loss, rule, state, l2, rates, key, sample_weight
+    ):  # fmt: skip
         self.dtype, self.size, self.indices = X.dtype, X.itemsize, Y.dtype == np.int64
+        self.in_place, self.batch = in_place, batch
+        self.activations, self.output, self.loss, self.rule = activations, output, loss, rule
+        self.l2, self.rates, self.key = l2, rates, key
+        self.examples_are_rows = not X.flags.c_contiguous
         self.units = [X.shape[0], *(W.shape[0] for W in parameters[::2])]
         self.L = len(self.units) - 1
-        self.rates = [0.0] * self.L if dropout is None else dropout
-        self.visited = X.shape[1] if order is None else order.size
-        self.batch = min(batch_size, self.visited)
-        self.examples_are_rows = not X.flags.c_contiguous
-        # The whole data set in order is read where it lies.
-        self.in_place = order is None and self.batch == self.visited and not self.rates[0]
-        self.order = np.arange(self.visited) if order is None and not self.in_place else order
+        self.X = Matrix(address_of(X), X.strides[1 if self.examples_are_rows else 0] // self.size)
+        self.Y = Matrix(address_of(Y), Y.strides[0] // Y.itemsize)
+        self.sample_weight = None if sample_weight is None else Matrix(address_of(sample_weight), 0)
+        places = [Matrix(address_of(p), p.strides[0] // self.size) for p in parameters]
+        self.W, self.b = places[::2], places[1::2]
+        self.slots = {
+            name: [(address_of(array), array.strides[0] // self.size) for array in arrays]
+            for name, arrays in zip(RULES[rule].slots, state, strict=True)
+        }
         self.step = np.zeros(4, np.int64)
+        self.tapes = {}
         self._lay_out()
 
     def _pad(self, n):
@@ -84,7 +102,7 @@ class _Plan:
             "weights": 8 * self.batch,
             "squares": 8 * self.L,
             "factors": self.size * self.batch,
-            "dW": self.size * max(W.size for W in self.parameters[::2]),
+            "dW": self.size * max(n * k for k, n in zip(self.units, self.units[1:], strict=False)),
             "db": self.size * max(self.units),
         }
         if not self.in_place:
@@ -111,30 +129,23 @@ class _Plan:
     def matrix(self, name):
         return Matrix(self.address[name], self.stride)
 
-    def given(self, name, array):
-        """A data array of the batch: where it lies, or where it is gathered."""
-        if self.in_place:
-            return Matrix(address_of(array), array.strides[0] // array.itemsize)
-        return self.matrix(name)
-
     def gather(self, tape, count):
         """Tasks that copy the batch's columns of X, Y and the sample weights."""
-        order, step = address_of(self.order), address_of(self.step)
-        arrays = [("Y", self.Y)]
+        step = address_of(self.step)
+        arrays = [("Y", self.Y, 1 if self.indices else self.units[-1], np.int64 if self.indices else self.dtype)]
         if self.sample_weight is not None:
-            arrays.append(("sample_weight", self.sample_weight))
+            arrays.append(("sample_weight", self.sample_weight, 1, self.dtype))
         if not self.examples_are_rows:
-            arrays.append(("X", self.X))
-        for name, array in arrays:
-            n, stride = array.shape[0], array.strides[0] // array.itemsize
-            record = [address_of(array), stride, n, order, step, count, self.address[name], self.stride]
-            tape.add(batches.gather_columns(array.dtype), record, min(n, share(n * count, _ELEMENTS)))
+            arrays.append(("X", self.X, self.units[0], self.dtype))
+        for name, source, n, dtype in arrays:
+            record = [*source[:2], n, step, count, *self.matrix(name)[:2]]
+            tape.add(batches.gather_columns(dtype), record, min(n, share(n * count, _ELEMENTS)))
         if self.examples_are_rows:
-            n, stride = self.units[0], self.X.strides[1] // self.size
-            record = [address_of(self.X), stride, n, order, step, count, self.address["X"], self.feature_stride]
+            n = self.units[0]
+            record = [*self.X[:2], n, step, count, self.address["X"], self.feature_stride]
             tape.add(batches.gather_rows(self.dtype), record, share(n * count, _ELEMENTS))
 
-    def drop(self, tape, name, l, count, key):
+    def drop(self, tape, name, l, count):
         """Dropout of layer l in place."""
         if not self.rates[l]:
             return
@@ -142,18 +153,17 @@ class _Plan:
         if name == "X" and self.examples_are_rows:
             place, rows, columns, swapped = (self.address["X"], self.feature_stride), count, self.units[0], True
         step = address_of(self.step)
-        record = batches.dropout_record(place, place, rows, columns, self.rates[l], key, l, step, swapped)
+        record = batches.dropout_record(place, place, rows, columns, self.rates[l], self.key, l, step, swapped)
         tape.add(batches.dropout(self.dtype), record, share(rows * columns, _ELEMENTS))
 
     def previous(self, l):
         """A[l-1], and whether its rows are examples."""
         if l > 1:
             return self.matrix(f"A{l - 1}"), False
-        if not self.examples_are_rows:
-            return self.given("X", self.X), False
         if self.in_place:
-            return Matrix(address_of(self.X), self.X.strides[1] // self.size), True
-        return Matrix(self.address["X"], self.feature_stride), True
+            return self.X, self.examples_are_rows
+        stride = self.feature_stride if self.examples_are_rows else self.stride
+        return Matrix(self.address["X"], stride), self.examples_are_rows
 
     def multiply(self, tape, n, m, k, A, B, mode, C, **rest):
         """Add a product; its scratch comes when all tapes are written."""
@@ -161,41 +171,39 @@ class _Plan:
         task, record, room = product(self.dtype, n, m, k, A, B, mode, C, tasks, scratch=0, **rest)
         tape.add(task, record, tasks, scratch=len(record) - 2, room=room)
 
-    def forward(self, tape, l, count, activation, key):
-        W, b = self.parameters[2 * l - 2 : 2 * l]
-        n, k = W.shape
+    def forward(self, tape, l, count):
+        n, k = self.units[l], self.units[l - 1]
         A_prev, examples_are_rows = self.previous(l)
         mode = TRANSPOSED if examples_are_rows else reading(n, A_prev.row_stride, self.size)
-        left, bias = Matrix(address_of(W), W.strides[0] // self.size), address_of(b)
+        W, bias = self.W[l - 1], self.b[l - 1].address
         if l == self.L:
-            self.multiply(tape, n, count, k, left, A_prev, mode, self.matrix(f"Z{l}"), bias=bias)
+            self.multiply(tape, n, count, k, W, A_prev, mode, self.matrix(f"Z{l}"), bias=bias)
             return
-        name, parameter = parse(activation, ACTIVATIONS, "activation")
+        name, parameter = parse(self.activations[l - 1], ACTIVATIONS, "activation")
         block = activations.block(name, activations.PAIR, self.dtype)
         self.multiply(
-            tape, n, count, k, left, A_prev, mode, self.matrix(f"G{l}"),
+            tape, n, count, k, W, A_prev, mode, self.matrix(f"G{l}"),
             bias=bias, block=block, other=self.matrix(f"A{l}")[:2], parameter=parameter,
         )  # fmt: skip
-        self.drop(tape, f"A{l}", l, count, key)
-        self.drop(tape, f"G{l}", l, count, key)
+        self.drop(tape, f"A{l}", l, count)
+        self.drop(tape, f"G{l}", l, count)
 
-    def head(self, tape, count, loss, output):
-        task, parameter = losses.head(loss, output, self.dtype)
-        n = self.units[-1]
+    def head(self, tape, count):
+        task, parameter = losses.head(self.loss, self.output, self.dtype)
+        n, Y = self.units[-1], self.Y if self.in_place else self.matrix("Y")
         tasks = share(n * count, _ELEMENTS)
         record = [
-            *self.matrix(f"Z{self.L}")[:2], *self.given("Y", self.Y)[:2], int(self.indices),
-            *self.matrix(f"D{self.L}")[:2], n, count, self.address["factors"], self.address["losses"],
-            bits(parameter), 0,
+            *self.matrix(f"Z{self.L}")[:2], *Y[:2], int(self.indices), *self.matrix(f"D{self.L}")[:2], n, count,
+            self.address["factors"], self.address["losses"], bits(parameter), 0,
         ]  # fmt: skip
         tape.add(task, record, tasks, scratch=len(record) - 1, room=tasks * 2 * losses.CHUNK * self.size)
 
-    def backward(self, tape, l, count, rule, state):
+    def backward(self, tape, l, count):
         """The gradients of layer l; dZ of the layer before it, formed of W before W changes; the update."""
-        W, b = self.parameters[2 * l - 2 : 2 * l]
-        (n, k), dZ = W.shape, self.matrix(f"D{l}")
+        n, k = self.units[l], self.units[l - 1]
+        W, dZ, mean = self.W[l - 1], self.matrix(f"D{l}"), 1.0 / count
         A_prev, examples_are_rows = self.previous(l)
-        dW, db, mean = Matrix(self.address["dW"], k), self.address["db"], 1.0 / count
+        dW, db = Matrix(self.address["dW"], k), Matrix(self.address["db"], 1)
         sums = reductions.row_products(self.dtype)
         if n == 1 and not examples_are_rows:
             record = [*A_prev[:2], dZ.address, k, count, dW.address, 1, bits(mean)]
@@ -203,40 +211,39 @@ class _Plan:
         else:
             mode = reading(n, A_prev.row_stride, self.size) if examples_are_rows else TRANSPOSED
             self.multiply(tape, n, k, count, dZ, A_prev, mode, dW, alpha=mean)
-        tape.add(sums, [*dZ[:2], 0, n, count, db, 1, bits(mean)], share(n * count, _ELEMENTS))
+        tape.add(sums, [*dZ[:2], 0, n, count, db.address, 1, bits(mean)], share(n * count, _ELEMENTS))
         if l > 1:
             self.multiply(
-                tape, k, count, n, Matrix(address_of(W), 1, W.strides[0] // self.size), dZ,
-                reading(k, self.stride, self.size), self.matrix(f"D{l - 1}"),
-                block=activations.multiply(self.dtype), other=self.matrix(f"G{l - 1}")[:2],
+                tape, k, count, n, Matrix(W.address, 1, W.row_stride), dZ, reading(k, self.stride, self.size),
+                self.matrix(f"D{l - 1}"), block=activations.multiply(self.dtype), other=self.matrix(f"G{l - 1}")[:2],
             )  # fmt: skip
-        for i, (parameter, gradient) in enumerate([(W, dW[:2]), (b, (db, 1))], start=2 * l - 2):
-            slots = dict(zip(RULES[rule].slots, (slot[i] for slot in state), strict=True))
-            arrays = [parameter, slots.get("m"), slots.get("v")]
-            w, m, v = ((address_of(a), 0 if a is None else a.strides[0] // self.size) for a in arrays)
-            record = [*w, *gradient, *m, *v, *parameter.shape, address_of(self.step), i % 2]
-            tape.add(optimizers.update(rule, self.dtype), record, share(parameter.size, _ELEMENTS))
+        for is_bias, parameter, gradient, columns in ((0, W, dW, k), (1, self.b[l - 1], db, 1)):
+            m, v = (self.slots[name][2 * l - 2 + is_bias] if name in self.slots else (0, 0) for name in ("m", "v"))
+            record = [*parameter[:2], *gradient[:2], *m, *v, n, columns, address_of(self.step), is_bias]
+            tape.add(optimizers.update(self.rule, self.dtype), record, share(n * columns, _ELEMENTS))
 
-    def tape(self, count, hidden, output, loss, rule, state, l2, key):
+    def tape(self, count):
         """The tasks of a step of `count` examples."""
+        if count in self.tapes:
+            return self.tapes[count]
         tape = _Tape()
         if not self.in_place:
             self.gather(tape, count)
         if self.sample_weight is not None:
-            place = self.given("sample_weight", self.sample_weight).address
+            place = self.sample_weight.address if self.in_place else self.address["sample_weight"]
             tape.add(batches.weigh(self.dtype), [place, count, self.address["weights"], self.address["factors"]])
         tape.gathered = len(tape.rows)
-        self.drop(tape, "X", 0, count, key)
+        self.drop(tape, "X", 0, count)
         for l in range(1, self.L + 1):
-            self.forward(tape, l, count, hidden[l - 1] if l < self.L else None, key)
-            if l2:
-                W = self.parameters[2 * l - 2]
-                record = [address_of(W), W.strides[0] // self.size, *W.shape, self.address["squares"] + 8 * (l - 1)]
+            self.forward(tape, l, count)
+            if self.l2:
+                record = [*self.W[l - 1][:2], self.units[l], self.units[l - 1], self.address["squares"] + 8 * (l - 1)]
                 tape.add(reductions.squares(self.dtype), record)
-        self.head(tape, count, loss, output)
+        self.head(tape, count)
         tape.headed = len(tape.rows)
         for l in range(self.L, 0, -1):
-            self.backward(tape, l, count, rule, state)
+            self.backward(tape, l, count)
+        self.tapes[count] = tape.finish()
         return tape
 
 
@@ -248,16 +255,15 @@ def _play(launcher, tape, first, last):
 
 @compiling.jit
 def _steps(
-    launcher, whole, rest, gathered, headed, step, coefficients, batch, visited, weights, losses, squares, l2, costs
+    launcher, whole, rest, marks, step, order, coefficients, batch, visited, weights, losses, squares, l2, costs
 ):  # fmt: skip
     """Play the tape of every step; returns how many were begun: the last was not applied if its cost is not finite."""
-    numbers = step.view(np.float64)
+    numbers, (gathered, headed) = step.view(np.float64), marks
     for s in range(costs.size):
-        first = s * batch
-        count = min(batch, visited - first)
+        count = min(batch, visited - s * batch)
         tape = whole if count == batch else rest
         step[_COEFFICIENTS] = coefficients.ctypes.data + s * coefficients.shape[1] * 8
-        step[_START], step[_NUMBER] = first, int(coefficients[s, _STEP])
+        step[_CHOSEN], step[_NUMBER] = order.ctypes.data + s * batch * 8, int(coefficients[s, _STEP])
         _play(launcher, tape, 0, gathered)
         total = 0.0
         for j in range(count):
@@ -278,6 +284,35 @@ def _steps(
         numbers[_L2] = l2 / total
         _play(launcher, tape, headed, tape.shape[0])
     return costs.size
+
+
+_local = threading.local()
+_NOTHING = np.zeros(1, np.int64)
+
+
+def _places(arrays):
+    return tuple((address_of(array), array.shape, array.strides) for array in arrays)
+
+
+def _plan(parameters, X, Y, in_place, batch, activations, output, loss, rule, state, l2, rates, key, sample_weight):
+    """The plan of the last call in this Python thread where it fits, else a new one.
+
+    Training calls again and again with the same arrays; writing a tape takes longer than a step of a small network.
+    """
+    threads = compiling.get_num_threads() if compiling.may_run_parallel() else 1
+    options = (in_place, batch, tuple(activations), output, loss, rule, l2 > 0.0, rates, key, threads)
+    arrays = [X, Y, *parameters, *(array for slot in state for array in slot)]
+    if sample_weight is not None:
+        arrays.append(sample_weight)
+    identity = (options, X.dtype, Y.dtype, sample_weight is None, _places(arrays))
+    if getattr(_local, "identity", None) == identity:
+        return _local.plan
+    plan = _Plan(
+        parameters, X, Y, in_place, batch, activations, output, loss, rule, state, l2 > 0.0, rates, key, sample_weight
+    )
+    if plan.buffer.size <= _KEPT:
+        _local.identity, _local.plan = identity, plan
+    return plan
 
 
 @checked
@@ -322,25 +357,29 @@ def train_epoch(
     ndarray, float64
         Cost of each batch before its update. A cost that is not finite is the last: that step is not applied.
     """
-    plan = _Plan(parameters, X, Y, order, batch_size, dropout, sample_weight)
     rule, _ = parse(rule, RULES, "rule")
-    counts = [plan.batch, plan.visited % plan.batch or plan.batch]
-    tapes = [plan.tape(count, activations, output, loss, rule, state, l2, int(key)) for count in counts]
-    scratch = np.empty(max(tape.room for tape in tapes) + _LINE, np.uint8)
-    place = address_of(scratch)
-    whole, rest = (tape.array(place + -place % _LINE) for tape in tapes)
-    weights = plan.array("weights", plan.batch, np.float64)
+    rates = tuple([0.0] * (len(parameters) // 2) if dropout is None else map(float, dropout))
+    visited = X.shape[1] if order is None else order.size
+    # The whole data set in order is read where it lies.
+    in_place = order is None and batch_size >= visited and not rates[0]
+    if order is None:
+        order = _NOTHING if in_place else np.arange(visited)
+    batch = visited if in_place else int(batch_size)
+    plan = _plan(
+        parameters, X, Y, in_place, batch, activations, output, loss, rule, state, l2, rates, int(key), sample_weight
+    )
+    whole = plan.tape(batch if visited >= batch else visited % batch)
+    rest = plan.tape(visited % batch or batch)
+    weights = plan.array("weights", batch, np.float64)
     if sample_weight is None:
         weights[:] = 1.0
-        plan.array("factors", plan.batch, plan.dtype)[:] = 1.0
+        plan.array("factors", batch, plan.dtype)[:] = 1.0
     costs = np.empty(len(coefficients))
     arguments = (
-        whole, rest, tapes[0].gathered, tapes[0].headed, plan.step, coefficients, plan.batch, plan.visited, weights,
-        plan.array("losses", plan.batch, np.float64), plan.array("squares", plan.L, np.float64), float(l2), costs,
+        whole.records, rest.records, (whole.gathered, whole.headed), plan.step, order, coefficients, batch, visited,
+        weights, plan.array("losses", batch, np.float64), plan.array("squares", plan.L, np.float64), float(l2), costs,
     )  # fmt: skip
-    if max(row[1] for tape in tapes for row in tape.rows) == 1:
-        begun = _steps(0, *arguments)
-    else:
-        with compiling.parallel_region():
-            begun = _steps(launcher(), *arguments)
-    return costs[:begun]
+    if not (whole.parallel or rest.parallel):
+        return costs[: _steps(0, *arguments)]
+    with compiling.parallel_region():
+        return costs[: _steps(launcher(), *arguments)]

@@ -7,6 +7,7 @@ source for float32 and float64, and only when needed; what calls them neither co
 package has one parallel shell, compiled once, which serves every kernel.
 """
 
+import ctypes
 import functools
 import struct
 import threading
@@ -31,7 +32,11 @@ def bits(value):
 
 def address_of(array):
     """Where the first number of `array` is, 0 for None; the caller keeps the array alive."""
-    return 0 if array is None else array.__array_interface__["data"][0]
+    if array is None:
+        return 0
+    if array.flags.carray:  # the quick way, which other arrays do not offer
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))
+    return array.ctypes.data
 
 
 @register_jitable
@@ -87,17 +92,17 @@ def compiled_block(body, dtype):
 
 @compiling.jit
 def _run(launcher, task, record, tasks):
-    launch(launcher, task, record, tasks)
+    launch(launcher, task, record.ctypes.data, tasks)
 
 
 def run(task, record, tasks=1):
     """Run a task from Python; `record` is its list of int64, `tasks` how many parts it may be cut into."""
     array = np.array(record, np.int64)
     if tasks == 1:
-        _run(0, task, address_of(array), 1)
+        _run(0, task, array, 1)
         return
     with compiling.parallel_region():
-        _run(launcher(), task, address_of(array), tasks)
+        _run(launcher(), task, array, tasks)
 
 
 _local = threading.local()

@@ -26,27 +26,38 @@ def pack(source, stride, rows, columns, panel, NR, one):
             outer[j] = 0
 
 
-@intrinsic
-def _transpose_block(typingctx, source, stride, rows, columns, target, target_stride, like):
-    """Transpose up to VL x VL numbers in registers; the VL x VL target is written whole, zeros where nothing came."""
-    signature = types.void(*[types.intp] * 6, like)
+def _transposing(masked):
+    """An intrinsic that transposes VL x VL numbers in registers; `masked` where some rows or columns are missing.
 
-    def codegen(context, builder, signature, args):
-        source, stride, rows, columns, target, target_stride, _ = args
-        scalar = context.get_value_type(like)
-        VL = vector_length(4 if isinstance(scalar, ir.FloatType) else 8)
-        vectors = Vectors(builder, scalar, VL)
-        size, none = I64(vectors.size), I64(0)
-        stride, target_stride = builder.mul(stride, size), builder.mul(target_stride, size)
-        lines = []
-        for i in range(VL):
-            present = builder.select(builder.icmp_signed("<", I64(i), rows), columns, none)
-            lines.append(vectors.load(builder.add(source, builder.mul(stride, I64(i))), vectors.mask(present)))
-        for i, line in enumerate(vectors.transpose(lines)):
-            vectors.store(line, builder.add(target, builder.mul(target_stride, I64(i))))
-        return context.get_dummy_value()
+    The target is written whole, zeros where nothing came.
+    """
 
-    return signature, codegen
+    @intrinsic
+    def block(typingctx, source, stride, rows, columns, target, target_stride, like):
+        signature = types.void(*[types.intp] * 6, like)
+
+        def codegen(context, builder, signature, args):
+            source, stride, rows, columns, target, target_stride, _ = args
+            scalar = context.get_value_type(like)
+            VL = vector_length(4 if isinstance(scalar, ir.FloatType) else 8)
+            vectors = Vectors(builder, scalar, VL)
+            size, none, mask = I64(vectors.size), I64(0), None
+            stride, target_stride = builder.mul(stride, size), builder.mul(target_stride, size)
+            lines = []
+            for i in range(VL):
+                if masked:
+                    mask = vectors.mask(builder.select(builder.icmp_signed("<", I64(i), rows), columns, none))
+                lines.append(vectors.load(builder.add(source, builder.mul(stride, I64(i))), mask))
+            for i, line in enumerate(vectors.transpose(lines)):
+                vectors.store(line, builder.add(target, builder.mul(target_stride, I64(i))))
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return block
+
+
+_transpose_whole, _transpose_masked = _transposing(False), _transposing(True)
 
 
 @register_jitable
@@ -58,7 +69,9 @@ def transpose(source, stride, rows, columns, target, target_stride, VL, one):
     size = size_of(one)
     for p in range(0, columns, VL):
         for i in range(0, rows, VL):
-            _transpose_block(
-                source + (i * stride + p) * size, stride, min(VL, rows - i), min(VL, columns - p),
-                target + (p * target_stride + i) * size, target_stride, one,
-            )  # fmt: skip
+            height, width = min(VL, rows - i), min(VL, columns - p)
+            place, to = source + (i * stride + p) * size, target + (p * target_stride + i) * size
+            if height == VL and width == VL:
+                _transpose_whole(place, stride, height, width, to, target_stride, one)
+            else:
+                _transpose_masked(place, stride, height, width, to, target_stride, one)

@@ -18,52 +18,61 @@ PIECE = 32768  # numbers of a long sum that one thread adds up
 _CHAINS = 4  # the latency of a fused multiply-add over its throughput
 
 
-@intrinsic
-def _inner(typingctx, x, y, n, like):
-    """sum_j x[j] y[j] of n numbers at two addresses; sum_j x[j] where y is 0."""
-    signature = like(x, y, n, like)
+def _summing(weighted):
+    """An intrinsic: sum_j x[j] y[j] of n numbers at two addresses, or where not `weighted` sum_j x[j]."""
 
-    def codegen(context, builder, signature, args):
-        x, y, n, _ = args
-        scalar = context.get_value_type(like)
-        VL = vector_length(4 if isinstance(scalar, ir.FloatType) else 8)
-        v = Vectors(builder, scalar, VL)
-        weighted = builder.icmp_unsigned("!=", y, I64(0))
-        width, stride = I64(VL * _CHAINS), I64(VL * _CHAINS * v.size)
-        before = builder.block
-        loop, body, after = (builder.append_basic_block(name) for name in ("sum.loop", "sum.body", "sum.end"))
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        left, offset = builder.phi(I64), builder.phi(I64)
-        sums = [builder.phi(v.type) for _ in range(_CHAINS)]
-        for phi, start in [(left, n), (offset, I64(0)), *((s, v.zero) for s in sums)]:
-            phi.add_incoming(start, before)
-        builder.cbranch(builder.icmp_signed(">", left, I64(0)), body, after)
-        builder.position_at_end(body)
-        ones = ir.Constant(v.type, [1.0] * VL)
-        none = I64(0)
-        new = []
-        for chain, total in enumerate(sums):
-            place = builder.add(offset, I64(chain * VL * v.size))
-            mask = v.mask(left, chain * VL)
-            first = v.load(builder.add(x, place), mask)
-            masked = v.mask(builder.select(weighted, left, none), chain * VL)
-            second = builder.select(weighted, v.load(builder.add(y, place), masked), ones)
-            new.append(v.fma(first, second, total))
-        left.add_incoming(builder.sub(left, width), body)
-        offset.add_incoming(builder.add(offset, stride), body)
-        for phi, value in zip(sums, new, strict=True):
-            phi.add_incoming(value, body)
-        builder.branch(loop)
-        builder.position_at_end(after)
-        total = builder.fadd(builder.fadd(sums[0], sums[1]), builder.fadd(sums[2], sums[3]))
-        lanes = [builder.extract_element(total, ir.IntType(32)(q)) for q in range(VL)]
-        while len(lanes) > 1:
-            half = len(lanes) // 2
-            lanes = [builder.fadd(lanes[q], lanes[q + half]) for q in range(half)]
-        return lanes[0]
+    @intrinsic
+    def total(typingctx, x, y, n, like):
+        signature = like(x, y, n, like)
 
-    return signature, codegen
+        def codegen(context, builder, signature, args):
+            x, y, n, _ = args
+            scalar = context.get_value_type(like)
+            v = Vectors(builder, scalar, vector_length(4 if isinstance(scalar, ir.FloatType) else 8))
+
+            def add(sums, offset, left=None):
+                """Add four vectors from `offset` on, of the last ones only what is `left`."""
+                added = []
+                for chain, partial in enumerate(sums):
+                    place = builder.add(offset, I64(chain * v.VL * v.size))
+                    mask = None if left is None else v.mask(left, chain * v.VL)
+                    value = v.load(builder.add(x, place), mask)
+                    if weighted:
+                        added.append(v.fma(value, v.load(builder.add(y, place), mask), partial))
+                    else:
+                        added.append(builder.fadd(partial, value))
+                return added
+
+            stride, before = v.VL * _CHAINS, builder.block
+            loop, body, after = (builder.append_basic_block(name) for name in ("sum.loop", "sum.body", "sum.end"))
+            builder.branch(loop)
+            builder.position_at_end(loop)
+            left, offset = builder.phi(I64), builder.phi(I64)
+            sums = [builder.phi(v.type) for _ in range(_CHAINS)]
+            for phi, start in [(left, n), (offset, I64(0)), *((partial, v.zero) for partial in sums)]:
+                phi.add_incoming(start, before)
+            builder.cbranch(builder.icmp_signed(">=", left, I64(stride)), body, after)
+            builder.position_at_end(body)
+            for phi, value in zip(sums, add(sums, offset), strict=True):
+                phi.add_incoming(value, body)
+            left.add_incoming(builder.sub(left, I64(stride)), body)
+            offset.add_incoming(builder.add(offset, I64(stride * v.size)), body)
+            builder.branch(loop)
+            builder.position_at_end(after)
+            sums = add(sums, offset, left)
+            vector = builder.fadd(builder.fadd(sums[0], sums[1]), builder.fadd(sums[2], sums[3]))
+            lanes = [builder.extract_element(vector, ir.IntType(32)(q)) for q in range(v.VL)]
+            while len(lanes) > 1:
+                half = len(lanes) // 2
+                lanes = [builder.fadd(lanes[q], lanes[q + half]) for q in range(half)]
+            return lanes[0]
+
+        return signature, codegen
+
+    return total
+
+
+_inner, _sum = _summing(True), _summing(False)
 
 
 def _row_products(record, t, tasks, one):
@@ -71,7 +80,8 @@ def _row_products(record, t, tasks, one):
     size, scale = size_of(one), cast(float_of(alpha), one)
     for i in range(rows * t // tasks, rows * (t + 1) // tasks):
         target = vector_at(out + i * out_stride * size, 1, one)
-        target[0] = scale * _inner(a + i * a_stride * size, v, columns, one)
+        row = a + i * a_stride * size
+        target[0] = scale * (_sum(row, 0, columns, one) if v == 0 else _inner(row, v, columns, one))
 
 
 def row_products(dtype):
