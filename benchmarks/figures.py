@@ -130,6 +130,7 @@ if __name__ == "__main__":
     if "JITPROP_FIGURES" not in os.environ:
         restart(options().threads)
     import numpy as np
+
     from jitprop_kernels import jit, vectorized
     from jitprop_kernels.jit.peak import fma_peak
 

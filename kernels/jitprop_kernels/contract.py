@@ -34,7 +34,6 @@ DTYPES = ("float32", "float64")
 class Activation(NamedTuple):
     """A row of `ACTIVATIONS`: whether it rectifies, so that He's initialization fits, and the optional parameter."""
 
-    code: int
     rectifier: bool = False
     parameter: str | None = None
     default: float = 0.0
@@ -43,17 +42,14 @@ class Activation(NamedTuple):
 
 
 class Output(NamedTuple):
-    """A row of `OUTPUTS`: the code and the losses that fit, the default first."""
+    """A row of `OUTPUTS`: the losses that fit, the default first."""
 
-    code: int
     losses: tuple[str, ...]
 
 
 class Loss(NamedTuple):
-    """A row of `LOSSES`: the code, the optional parameter, and the targets it is defined for."""
+    """A row of `LOSSES`: the optional parameter."""
 
-    code: int
-    targets: str
     parameter: str | None = None
     default: float = 0.0
     low: float = 0.0
@@ -61,48 +57,47 @@ class Loss(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A row of `RULES`: the code and the arrays an update keeps for each parameter, in the order of `state`."""
+    """A row of `RULES`: the arrays an update keeps for each parameter, in the order of `state`."""
 
-    code: int
     slots: tuple[str, ...]
 
 
 # Hidden activations g(z); each has a kernel of its name and one with the suffix _derivative.
 ACTIVATIONS = {
-    "linear": Activation(0),
-    "relu": Activation(1, rectifier=True),
-    "leaky_relu": Activation(2, rectifier=True, parameter="slope", default=0.01, low=0.0, high=1.0),
-    "sigmoid": Activation(3),
-    "tanh": Activation(4),
-    "elu": Activation(5, rectifier=True, parameter="alpha", default=1.0),
-    "softplus": Activation(6, rectifier=True),
-    "gelu": Activation(7, rectifier=True),
-    "silu": Activation(8, rectifier=True),
+    "linear": Activation(),
+    "relu": Activation(rectifier=True),
+    "leaky_relu": Activation(rectifier=True, parameter="slope", default=0.01, low=0.0, high=1.0),
+    "sigmoid": Activation(),
+    "tanh": Activation(),
+    "elu": Activation(rectifier=True, parameter="alpha", default=1.0),
+    "softplus": Activation(rectifier=True),
+    "gelu": Activation(rectifier=True),
+    "silu": Activation(rectifier=True),
 }
 
 LOSSES = {
-    "binary_cross_entropy": Loss(0, "numbers from 0 to 1"),
-    "cross_entropy": Loss(1, "class indices, or columns of probabilities such as one-hot"),
-    "squared_error": Loss(2, "finite numbers"),
-    "absolute_error": Loss(3, "finite numbers"),
-    "huber": Loss(4, "finite numbers", parameter="delta", default=1.0, low=1e-30),
-    "poisson": Loss(5, "numbers that are not negative"),
-    "quantile": Loss(6, "finite numbers", parameter="level", default=0.5, low=0.0, high=1.0),
+    "binary_cross_entropy": Loss(),
+    "cross_entropy": Loss(),
+    "squared_error": Loss(),
+    "absolute_error": Loss(),
+    "huber": Loss(parameter="delta", default=1.0, low=1e-30),
+    "poisson": Loss(),
+    "quantile": Loss(parameter="level", default=0.5, low=0.0, high=1.0),
 }
 
 # Poisson goes with a linear output that is the logarithm of the rate: with relu the loss would be infinite at a = 0.
 OUTPUTS = {
-    "sigmoid": Output(0, ("binary_cross_entropy", "squared_error", "absolute_error", "huber")),
-    "softmax": Output(1, ("cross_entropy", "squared_error")),
-    "linear": Output(2, ("squared_error", "absolute_error", "huber", "poisson", "quantile")),
-    "relu": Output(3, ("squared_error", "absolute_error", "huber", "quantile")),
+    "sigmoid": Output(("binary_cross_entropy", "squared_error", "absolute_error", "huber")),
+    "softmax": Output(("cross_entropy", "squared_error")),
+    "linear": Output(("squared_error", "absolute_error", "huber", "poisson", "quantile")),
+    "relu": Output(("squared_error", "absolute_error", "huber", "quantile")),
 }
 
 RULES = {
-    "sgd": Rule(0, ()),
-    "momentum": Rule(1, ("m",)),
-    "rmsprop": Rule(2, ("v",)),
-    "adam": Rule(3, ("m", "v")),
+    "sgd": Rule(()),
+    "momentum": Rule(("m",)),
+    "rmsprop": Rule(("v",)),
+    "adam": Rule(("m", "v")),
 }
 
 # The numbers of one update, in the order of a row of `coefficients`. One form serves every rule, so that conventions

@@ -12,7 +12,7 @@ from .functions import exp, expm1, normal_cdf, normal_pdf, select, sigmoid, soft
 from .launch import compiled_block, compiled_task
 from .vectors import call_address, cast, float_of, size_of, unpack, vector_at
 
-__all__ = ["CHAIN", "DERIVATIVE", "PAIR", "VALUE", "block", "elementwise", "multiply"]
+__all__ = ["CHAIN", "DERIVATIVE", "FORMULAS", "PAIR", "VALUE", "block", "elementwise", "multiply"]
 
 # Each of these is g(z, parameter, zero, one) -> (g(z), g'(z)). A comparison with nan is false: nan must take the z.
 
@@ -64,7 +64,7 @@ def _silu(z, parameter, zero, one):
     return inside * a, a + select(below == zero, zero, inside * a) * below
 
 
-_FORMULAS = {
+FORMULAS = {
     "linear": _linear,
     "relu": _relu,
     "leaky_relu": _leaky_relu,
@@ -85,7 +85,7 @@ PAIR = 3  # y = g(x), x = g'(x)
 @functools.cache
 def _body(name, kind):
     """The loop of one kind over the formula of one activation, both matrices by address and distance of rows."""
-    formula = register_jitable(_FORMULAS[name])
+    formula = register_jitable(FORMULAS[name])
 
     def activation(x, x_stride, y, y_stride, rows, columns, parameter, one):
         zero, p = one - one, cast(parameter, one)

@@ -12,7 +12,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from ..contract import parse_loss
-from .activations import _FORMULAS
+from .activations import FORMULAS
 from .functions import exp, log, log1p, select, sigmoid
 from .launch import compiled_task
 from .vectors import cast, float_of, size_of, unpack, vector_at
@@ -75,7 +75,7 @@ _LOSSES = {
 @functools.cache
 def _elementwise_head(output, loss):
     """The head of an output that works element by element."""
-    activation = register_jitable(_FORMULAS["linear" if loss == "binary_cross_entropy" else output])
+    activation = register_jitable(FORMULAS["linear" if loss == "binary_cross_entropy" else output])
     formula = register_jitable(_logistic if loss == "binary_cross_entropy" else _LOSSES[loss])
 
     def head(record, t, tasks, one):
