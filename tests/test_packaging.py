@@ -21,14 +21,16 @@ RUN_TIME = {"numpy", "numba", "llvmlite"}  # llvmlite comes with Numba
 # Modules of src/jitprop from the top; a module imports its own row and the rows below it.
 # "__init__" stands where its re-exports put it: what is above may say `from jitprop import Network`.
 LAYERS = (
-    "cli __main__ demo info tables datasets compare lessons plots",
+    "cli __main__ commands",
+    "compare lessons demo info plots textplots",
+    "datasets tablemodel targets encoding preprocessing readers tables",
     "distributed",
     "sklearn gradcheck",
     "__init__",
     "network",
-    "training callbacks history optimizers schedules",
-    "modelfile",
-    "architecture initialization checks files",
+    "training loop options steps recovery progress callbacks history optimizers schedules checkpoints storage",
+    "modelfile files",
+    "passes kernelsets initialization parameters examples architecture checks",
 )
 RANK = {module: row for row, modules in enumerate(LAYERS) for module in modules.split()}
 
@@ -145,6 +147,11 @@ def test_import_compiles_nothing_and_needs_no_extra(tmp_path: Path):
     third_party = run("-c", IMPORT, JITPROP_CACHE_DIR=str(cache), NUMBA_CACHE_DIR=str(cache)).split()
     assert set(third_party) <= set(PACKAGES) | RUN_TIME
     assert not [file for file in cache.rglob("*") if file.is_file()]
+
+
+def test_the_command_line_starts_without_numba():
+    """Which takes longer to import than everything else together."""
+    run("-c", "import sys, jitprop.cli; assert 'numba' not in sys.modules")
 
 
 def runs(tree: ast.AST) -> Iterator[ast.AST]:

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jitprop_kernels.jit.compiling import compile_seconds
-
 from . import datasets, info, plots, textplots
 from .datasets import Dataset
 from .history import History
+from .kernelsets import compile_seconds
 from .network import Network
 from .optimizers import SGD
 

@@ -1,12 +1,13 @@
 """The kernel set that a network calls: one of ours by name, or the user's, completed; and its threads."""
 
 import importlib
+import sys
 import types
 from typing import Any
 
 from jitprop_kernels import composition
 
-__all__ = ["KERNEL_SETS", "KernelSet", "get_num_threads", "set_num_threads"]
+__all__ = ["KERNEL_SETS", "KernelSet", "compile_seconds", "get_num_threads", "set_num_threads"]
 
 KERNEL_SETS = ("jit", "vectorized", "loops")
 
@@ -73,9 +74,17 @@ class KernelSet:
         self._completed = None
 
 
+_COMPILING = "jitprop_kernels.jit.compiling"
+
+
 def _compiling() -> Any:
     # Imported when asked for: it imports Numba, which takes longer than everything else together.
-    return importlib.import_module("jitprop_kernels.jit.compiling")
+    return importlib.import_module(_COMPILING)
+
+
+def compile_seconds() -> float:
+    """How long this process has spent compiling kernels, in seconds, loads from the cache excluded."""
+    return float(_compiling().compile_seconds()) if _COMPILING in sys.modules else 0.0
 
 
 def set_num_threads(n: int) -> None:

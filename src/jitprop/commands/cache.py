@@ -4,8 +4,6 @@ import argparse
 import time
 from typing import Any
 
-from jitprop_kernels.jit.cache import cache_directory, cache_entries, clear_cache
-
 __all__ = ["add"]
 
 
@@ -22,6 +20,8 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Show or clear."""
+    from jitprop_kernels.jit.cache import cache_directory, cache_entries, clear_cache  # imports Numba
+
     directory = cache_directory()
     if arguments.action == "clear":
         print(f"{clear_cache()} kernels removed from {directory}")

@@ -3,7 +3,6 @@
 import argparse
 from typing import Any
 
-from .. import demo
 from ..datasets import DATASETS
 from ..files import check_writable
 from .options import count
@@ -33,6 +32,8 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Demonstrate; 1 if the kernel sets disagree."""
+    from .. import demo  # imports Numba
+
     check_writable(arguments.plot)
     chosen = list(DATASETS) if arguments.data == "all" else [arguments.data]
     return 0 if demo.demonstrate(chosen, arguments.epochs, arguments.plot, arguments.quick) else 1

@@ -4,7 +4,6 @@ import argparse
 import json
 from typing import Any
 
-from .. import info
 from .options import fields
 
 __all__ = ["add"]
@@ -25,6 +24,8 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what is known."""
+    from .. import info  # imports Numba
+
     found = info.gather(measure=not arguments.no_peak)
     if arguments.json:
         print(json.dumps(found, indent=2))

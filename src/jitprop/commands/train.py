@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from jitprop_kernels.jit.compiling import compile_seconds
-
 from ..callbacks import EarlyStopping
 from ..encoding import encode
 from ..files import check_writable
 from ..history import History
+from ..kernelsets import compile_seconds
 from ..network import Network
 from ..optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
 from ..preprocessing import IMPUTATIONS, learn_features

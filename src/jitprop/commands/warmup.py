@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from jitprop_kernels.contract import ACTIVATIONS, DTYPES, OUTPUTS
-from jitprop_kernels.jit.compiling import compile_seconds
 
+from ..kernelsets import compile_seconds
 from ..network import Network
 from ..optimizers import SGD, Adam, Optimizer, RMSProp
 
