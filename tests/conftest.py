@@ -1,6 +1,7 @@
 """What all tests share: Hypothesis draws the same examples every time, and figures need no display."""
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -11,3 +12,7 @@ settings.register_profile(
 settings.load_profile("jitprop")
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # also for the processes that tests start
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So a shell starts what it puts in the background, and the processes that tests start would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)

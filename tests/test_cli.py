@@ -485,17 +485,20 @@ def test_a_reader_that_goes_away_is_no_traceback(table):
 def test_ctrl_c_while_training_keeps_the_model(table):
     options = ["--target", "fate", "--kernels", "vectorized", "--epochs", "100000000"]
     with python("train", table, *options) as process:
-        for line in process.stdout:
-            if line.startswith("Y ("):  # the last line before training
-                break
-        process.send_signal(signal.SIGINT)
-        _, error = process.communicate()
+        try:
+            for line in process.stdout:
+                if line.startswith("Y ("):  # the last line before training
+                    break
+            process.send_signal(signal.SIGINT)
+            _, error = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "Traceback" not in error and "interrupted" in error
 
 
 def test_jit_and_vectorized_predict_the_same_classes(table, capsys):
     assert run("train", table, "--target", "fate", "--epochs", "20") == 0
-    assert "(jit kernels, float32)" in capsys.readouterr().out
+    assert "(jit kernels, float32)" in " ".join(capsys.readouterr().out.split())  # the line may be broken
     expected = predictions(capsys, "model.jitprop", table)
     assert predictions(capsys, "model.jitprop", table, "--kernels", "vectorized") == expected
