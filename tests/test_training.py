@@ -133,6 +133,8 @@ def test_every_example_is_visited_once(data, monkeypatch):
     for order in orders:
         assert sorted(order) == list(range(50))
     assert not np.array_equal(orders[0], orders[1])
+    first = np.random.default_rng(net.seed).permutation(50)  # of the generator that draws the initial values
+    assert not np.array_equal(orders[0], first)
     seen.clear()
     net.fit(X, Y, epochs=1, batch_size=8, shuffle=False)
     assert np.concatenate(seen).tolist() == list(range(50))
@@ -506,10 +508,14 @@ assert all(np.isfinite(array).all() for array in net.parameters.values())
 net.fit(X, Y, epochs=1, batch_size=32)
 print("used")
 """
-    process = subprocess.Popen([sys.executable, "-c", script, kernels], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    command = [sys.executable, "-c", script, kernels]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert out == "used\n" and process.returncode == 0
 
 

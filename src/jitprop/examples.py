@@ -13,7 +13,7 @@ from .checks import Array, check_inputs, check_number, check_sample_weight, chec
 
 __all__ = ["Examples", "prepare"]
 
-SPLIT = 1  # tells the generator of the split from those of the epochs, which have no third number
+SPLIT = 1  # tells the generator of the split from the others that are drawn from the seed, in `steps`
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Pace", "Steps"]
 
-MASKS = 2  # tells the generator of the key for dropout from that of the validation split
+# What is drawn from one seed ends in a number of its own, see SPLIT: with none or with 0 at the end, the stream
+# of the first epoch would be that of the initial values.
+MASKS, PERMUTATION = 2, 3
 SLICE = 0.05  # seconds that a call of train_epoch should take
 GROWTH = 8  # how much longer a slice may be than the one before: the first one's time may be the compiler's
 SMALL = 2**16  # elements of X that cost less to gather than a call of the kernels
@@ -95,7 +97,8 @@ class Steps:
             count, chosen = self.examples.count, self.examples.chosen
             visited = np.arange(count)
             if self._permute:
-                visited = np.random.default_rng((self.network.seed, self._start[0] + epoch)).permutation(count)
+                seeds = self.network.seed, self._start[0] + epoch, PERMUTATION
+                visited = np.random.default_rng(seeds).permutation(count)
             order = visited.astype(np.int64, copy=False) if chosen is None else chosen[visited]
             self._order = epoch, order
         return self._order[1]
