@@ -63,7 +63,7 @@ def test_functions_are_callbacks(data):
     assert len(stop) == 1 and stop.stopped == "early"
 
 
-@pytest.mark.parametrize("wrong", ["early", [3], [EarlyStopping], EarlyStopping])
+@pytest.mark.parametrize("wrong", ["early", 3, [3], [EarlyStopping], EarlyStopping])
 def test_refused_callbacks(data, wrong):
     net = network()
     before = values(net)

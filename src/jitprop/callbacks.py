@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,7 +74,8 @@ def as_callbacks(callbacks: Any) -> list[Callback]:
     if isinstance(callbacks, Callback) or callable(callbacks):
         callbacks = [callbacks]
     found: list[Callback] = []
-    for callback in callbacks:
+    # What is neither one of them nor several is told the same way as a wrong one among several.
+    for callback in callbacks if isinstance(callbacks, Iterable) else [callbacks]:
         if isinstance(callback, Callback):
             found.append(callback)
         elif callable(callback) and not isinstance(callback, type):
