@@ -158,6 +158,18 @@ def test_predictions_of_each_output():
             net(output).predict_proba(inputs)
 
 
+@pytest.mark.parametrize("kernels", ["jit", "vectorized", "loops"])
+@pytest.mark.parametrize("output", ["linear", "sigmoid", "softmax"])
+def test_a_network_that_diverged_answers_without_warnings(kernels, output):
+    net = Network([5, 6, 4, 3], output=output, seed=3, kernels=kernels)
+    for parameter in net.parameters.values():
+        parameter[:] = 3e38
+    Y = np.eye(3)[:, LABELS]
+    assert not np.isfinite(net.evaluate(X, Y)["cost"]) and not np.isfinite(net.cost(X, Y))
+    assert net.predict(X).shape[-1] == 11
+    assert net.gradients(X, Y)["dW1"].shape == (6, 5)
+
+
 def test_metrics_of_numbers():
     net = Network([1, 2], output="linear", initialization="zeros", dtype="float64", kernels="vectorized")
     net.parameters["b1"] = [[1.0], [2.0]]

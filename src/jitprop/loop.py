@@ -163,8 +163,7 @@ class Training:
         history = self.history
         found: dict[str, float] = {}
         try:
-            # A diverging network overflows here too; the next step's cost tells.
-            with self.interrupts.allowed(), np.errstate(over="ignore", invalid="ignore"):
+            with self.interrupts.allowed():
                 found = self.network.evaluate(*self.examples.validation)
         finally:  # an interrupted epoch has its values too: nan
             history.validation_cost.append(found.get("cost", math.nan))
@@ -174,7 +173,9 @@ class Training:
 
     def _call(self, callback: Callback) -> bool:
         with self.interrupts.allowed() if callback.interruptible else nullcontext():
-            return callback.on_epoch_end(self.network, self.history) is True
+            # A comparison of NumPy numbers gives NumPy's True.
+            answer: object = callback.on_epoch_end(self.network, self.history)
+            return isinstance(answer, (bool, np.bool_)) and bool(answer)
 
     def _interrupted(self) -> str:
         epochs, step = divmod(self.steps.position, self.steps.per_epoch)

@@ -6,8 +6,9 @@ comes, so that X may be a memory map larger than memory. The width of a block de
 only, and so does the order of sums.
 """
 
-from collections.abc import Iterator
-from typing import Any
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -20,6 +21,21 @@ __all__ = ["evaluate", "gradients", "mean_loss", "outputs", "penalty", "predicti
 
 BLOCK_ELEMENTS = 2**20  # of all activations of a block together: 4 MB in float32
 BLOCK_COLUMNS = (64, 2**16)  # the narrowest and the widest block
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _unwarned(function: Callable[P, R]) -> Callable[P, R]:
+    """A network that diverged overflows: what comes out tells, as with compiled kernels, which never warn."""
+
+    @functools.wraps(function)
+    def run(*arguments: P.args, **options: P.kwargs) -> R:
+        # Made for each call: one errstate used as a decorator, threads would share until NumPy 2.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return function(*arguments, **options)
+
+    return run
 
 
 def block_columns(architecture: Architecture) -> int:
@@ -60,6 +76,7 @@ def penalty(parameters: list[Array]) -> float:
     return sum(float(np.einsum("ij,ij->", W, W, dtype=np.float64)) for W in parameters[::2])
 
 
+@_unwarned
 def outputs(kernels: Any, parameters: list[Array], architecture: Architecture, X: Array) -> Array:
     """A[L], (n[L], m)."""
     m = X.shape[1]
@@ -83,6 +100,7 @@ def predictions(A: Array, architecture: Architecture) -> Array:
     return A
 
 
+@_unwarned
 def mean_loss(
     kernels: Any,
     parameters: list[Array],
@@ -99,6 +117,7 @@ def mean_loss(
     return sums / total_weight(X.shape[1], sample_weight)
 
 
+@_unwarned
 def gradients(
     kernels: Any,
     parameters: list[Array],
@@ -128,6 +147,7 @@ def gradients(
     return [sum_.astype(architecture.dtype) for sum_ in sums]
 
 
+@_unwarned
 def evaluate(
     kernels: Any,
     parameters: list[Array],
