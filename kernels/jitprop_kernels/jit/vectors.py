@@ -57,6 +57,11 @@ class Vectors:
         lanes = ir.Constant(ir.VectorType(I64, self.VL), [first + q for q in range(self.VL)])
         return self.builder.icmp_signed("<", lanes, self.splat(columns))
 
+    def opaque(self, value):
+        """The same int64, of which LLVM does not know where it comes from: no instruction, by way of empty assembly."""
+        nothing = ir.InlineAsm(ir.FunctionType(I64, [I64]), "", "=r,0", side_effect=False)
+        return self.builder.call(nothing, [value])
+
     def load_scalar(self, address):
         return self.builder.load(self.builder.inttoptr(address, self.scalar.as_pointer()), align=self.size)
 
