@@ -1,6 +1,6 @@
 """An epoch: gather, forward, cost, backward and update for every batch, in one compiled call.
 
-The work of a step is written down once (see `plan`), and a compiled loop plays it for every batch, with what changes from
+The work of a step is written down once (see `plan`), and a compiled loop plays it for every batch; what changes from
 step to step in one small record. All arrays of a step lie in one workspace, so a step allocates nothing.
 """
 

@@ -1,8 +1,8 @@
 """The plan of a step: where its arrays lie, and the list of tasks, a tape, that is played for every batch.
 
-Layers are units times examples, as in the course. Z[l] is overwritten by g'(Z[l]) in the pass that computes A[l], so that
-backward only has to multiply; the two are A and G here. Where examples are the rows of X in memory, a batch is gathered
-row by row and stays so: the products of the first layer read it transposed.
+Layers are units times examples, as in the course. Z[l] is overwritten by g'(Z[l]) in the pass that computes A[l], so
+that backward only has to multiply; the two are A and G here. Where examples are the rows of X in memory, a batch is
+gathered row by row and stays so: the products of the first layer read it transposed.
 """
 
 import numpy as np
