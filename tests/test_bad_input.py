@@ -261,14 +261,31 @@ def test_sample_weights(weight, error, message):
         ({"shuffle": 1}, TypeError, "shuffle must be True or False"),
         ({"validation_data": (X, CLASSES[:5])}, ValueError, "Y of validation_data has 5 class indices"),
         ({"validation_data": (X.T, CLASSES)}, ValueError, "X of validation_data has shape"),
-        ({"validation_data": 1.0}, ValueError, "validation_data must be a finite number above 0 to below 1"),
+        ({"validation_data": 1.0}, ValueError, "validation_data must be a finite number above 0 and below 1"),
+        ({"validation_data": X}, TypeError, r"validation_data must be \(X, Y\), .* or a share .* got ndarray"),
         ({"callbacks": [3]}, TypeError, "callbacks must hold Callback objects or functions"),
         ({"checkpoint": 3}, TypeError, "checkpoint must be"),
+        ({"checkpoint": "/no such directory/file"}, FileNotFoundError, "no such directory to write to"),
+        ({"checkpoint": "/"}, IsADirectoryError, "Is a directory"),
+        ({"checkpoint": ""}, FileNotFoundError, "name of the file to write is empty"),
         ({"resume": True}, ValueError, "resume=True needs checkpoint"),
     ],
 )
 def test_options_of_fit(options, error, message):
     refuses(network(), error, message, X, CLASSES, **options)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "got None"),
+        ({}, "got an object of type dict"),
+        (X.astype(object), r"got Python objects such as 0\.12\d*; \.astype\(float\) makes numbers of them"),
+        (X.astype(str), "got text"),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_said(value, message):
+    refuses(network(), TypeError, f"X must hold real numbers .*, {message}$", value, CLASSES)
 
 
 def test_files(tmp_path):

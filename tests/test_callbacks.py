@@ -59,8 +59,9 @@ def test_functions_are_callbacks(data):
     seen = []
     history = network().fit(*data, epochs=3, callbacks=[lambda net, history: seen.append(len(history))])
     assert seen == [1, 2, 3] and history.stopped is None
-    stop = network().fit(*data, epochs=3, callbacks=lambda net, history: True)
-    assert len(stop) == 1 and stop.stopped == "early"
+    for answer in (True, np.True_):
+        stop = network().fit(*data, epochs=3, callbacks=lambda net, history, answer=answer: answer)
+        assert len(stop) == 1 and stop.stopped == "early"
 
 
 @pytest.mark.parametrize("wrong", ["early", 3, [3], [EarlyStopping], EarlyStopping])

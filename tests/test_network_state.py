@@ -77,6 +77,8 @@ def test_parameters_cannot_be_deleted_or_pickled_alone():
         del net.parameters["W1"]
     with pytest.raises(TypeError, match="cannot be deleted"):
         net.parameters.clear()
+    with pytest.raises(TypeError, match="parameters must be given as a mapping of names to arrays, got NoneType"):
+        net.parameters = None
     with pytest.raises(TypeError, match="belong to their network"):
         pickle.dumps(net.parameters)
 
@@ -210,7 +212,37 @@ def test_fit_again_after_an_error():
     net.fit(X, LABELS, epochs=1, verbose=False)
 
 
+def test_a_network_that_could_not_be_loaded_is_not_saved(tmp_path):
+    net = network()
+    net.parameters["b2"][0] = np.nan
+    with pytest.raises(ValueError, match="b2 holds a number that is not finite"):
+        net.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [(5, "metadata must be a mapping, got int"), ({"a": object()}, "metadata holds what JSON cannot say")],
+)
+def test_metadata_that_cannot_be_saved(tmp_path, metadata, message):
+    with pytest.raises(TypeError, match=message):
+        network().save(tmp_path / "model", metadata=metadata)
+
+
+@pytest.mark.parametrize("name", ["seed", "epochs_trained", "steps_trained", "optimizer_steps"])
+def test_counters_that_no_training_reaches_are_refused(tmp_path, name):
+    arrays, description = network().contents()
+    modelfile.write(tmp_path / "model", arrays, description | {name: 2**70})
+    with pytest.raises(ModelFileError, match=f"{name} must be from 0 to"):
+        Network.load(tmp_path / "model")
+
+
 # Kernel sets
+
+
+def test_a_dict_of_kernels_is_refused():
+    with pytest.raises(TypeError, match="kernels is a dict; give types.SimpleNamespace"):
+        network(kernels={"tanh": vectorized.tanh})
 
 
 def test_a_kernel_of_one_s_own_is_called():

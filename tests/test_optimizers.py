@@ -121,6 +121,7 @@ def test_equality():
         (lambda: Adam(-0.1), ValueError, "learning_rate"),
         (lambda: Adam(math.nan), ValueError, "learning_rate"),
         (lambda: RMSProp(math.inf), ValueError, "learning_rate"),
+        (lambda: SGD(10**400), ValueError, "learning_rate"),
         (lambda: SGD("0.1"), TypeError, "learning_rate"),
         (lambda: SGD(True), TypeError, "learning_rate"),
         (lambda: SGD(lambda epoch: 0.1), TypeError, "learning_rate"),

@@ -37,11 +37,14 @@ def check_number(name: str, value: Any, low: float, high: float = math.inf, open
     """`value` as a float from `low` (or above it) to below `high`, refusing what is not a number."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an int beyond float64
+        number = math.inf
     if not (math.isfinite(number) and (low < number if open_low else low <= number) and number < high):
         lower = f"above {low:g}" if open_low else f"from {low:g}"
-        upper = "" if math.isinf(high) else f" to below {high:g}"
-        raise ValueError(f"{name} must be a finite number {lower}{upper}, got {value}")
+        upper = "" if math.isinf(high) else f" {'and' if open_low else 'to'} below {high:g}"
+        raise ValueError(f"{name} must be a finite number {lower}{upper}, got {value!s:.40}")
     return number
 
 
@@ -67,10 +70,19 @@ def as_numbers(name: str, value: Any) -> Array:
     except ValueError as error:
         raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from None
     if array.dtype.kind not in "biuf":
-        kinds = {"O": "Python objects", "U": "text", "S": "bytes", "c": "complex numbers"}
-        got = kinds.get(array.dtype.kind, str(array.dtype))
-        raise TypeError(f"{name} must hold real numbers (booleans, integers or floats), got {got}")
+        raise TypeError(f"{name} must hold real numbers (booleans, integers or floats), got {_contents(array)}")
     return array
+
+
+def _contents(array: Array) -> str:
+    """What an array that does not hold numbers does hold, for an error."""
+    if array.dtype.kind == "O" and array.ndim == 0:  # no array at all
+        value = array.item()
+        return "None" if value is None else f"an object of type {type(value).__name__}"
+    if array.dtype.kind == "O" and array.size:
+        return f"Python objects such as {next(iter(array.flat))!r:.40}; .astype(float) makes numbers of them"
+    kinds = {"O": "Python objects", "U": "text", "S": "bytes", "c": "complex numbers"}
+    return kinds.get(array.dtype.kind, str(array.dtype))
 
 
 def cast(name: str, array: Array, dtype: str, first: int = 0) -> Array:
@@ -103,7 +115,7 @@ def _refuse(name: str, index: tuple[int, ...], value: Any, original: Any) -> Non
     entry = f"{name}[{', '.join(map(str, index))}]"
     given = str(original)
     if np.isfinite(original):
-        given = f"{original:g}, which is {value} in the network's {value.dtype}"
+        given += f", which is {value} in the network's {value.dtype}"
     raise ValueError(f"{entry} is {given}; every entry of {name} must be finite")
 
 

@@ -80,6 +80,11 @@ def prepare(
         return Examples(x, y, weight, _counting(weight, None), None)
     if isinstance(validation_data, (tuple, list)):
         return Examples(x, y, weight, _counting(weight, None), _given(architecture, validation_data))
+    if not isinstance(validation_data, (int, float, np.integer, np.floating)):
+        raise TypeError(
+            "validation_data must be (X, Y), (X, Y, sample_weight) or a share of the examples, "
+            f"got {type(validation_data).__name__}"
+        )
     share = check_number("validation_data", validation_data, 0.0, 1.0, open_low=True)
     training, kept = split(m, share, seed)
     held_weight = None if weight is None else weight[:, kept]

@@ -80,6 +80,8 @@ def _sync_directory(directory: Path) -> None:
 
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise the OSError now that writing `path` would raise after the work is done."""
+    if not os.fspath(path):
+        raise FileNotFoundError(errno.ENOENT, "the name of the file to write is empty")
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))

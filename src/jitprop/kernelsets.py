@@ -3,6 +3,7 @@
 import importlib
 import sys
 import types
+from collections.abc import Mapping
 from typing import Any
 
 from jitprop_kernels import composition
@@ -26,7 +27,7 @@ class KernelSet:
     Raises
     ------
     TypeError
-        None, or an object whose kernel cannot be called.
+        None, a mapping, or an object whose kernel cannot be called.
     ValueError
         An unknown name, or an object that offers no kernel.
     """
@@ -35,6 +36,9 @@ class KernelSet:
         accepted = f"accepted: {', '.join(KERNEL_SETS)}, or a module or object that offers kernels"
         if kernels is None:
             raise TypeError(f"kernels must be a name, a module or an object, got None; {accepted}")
+        if isinstance(kernels, Mapping):  # whose method `update` would be taken for a kernel
+            kind = type(kernels).__name__
+            raise TypeError(f"kernels is a {kind}; give types.SimpleNamespace(**kernels) or a module")
         if isinstance(kernels, str) and kernels not in KERNEL_SETS:
             raise ValueError(f"unknown kernels {kernels!r}; {accepted}")
         self._completed: Any = None

@@ -64,7 +64,10 @@ def write(
         The file cannot be written; what was there before is untouched.
     """
     arrays = {name: _storable(name, array) for name, array in tensors.items()}
-    description = json.dumps(dict(metadata), allow_nan=False)
+    try:
+        description = json.dumps(dict(metadata), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"metadata holds what JSON cannot say: {error}") from None
     # Wide items first, so that each tensor is aligned to its items in the file too.
     placed = sorted(arrays, key=lambda name: -arrays[name].itemsize)
     offsets, end = {}, 0

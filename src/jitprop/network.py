@@ -17,11 +17,9 @@ from .initialization import initialize
 from .kernelsets import KERNEL_SETS, KernelSet
 from .optimizers import Optimizer
 from .parameters import Parameters
-from .storage import Stored
+from .storage import MAX_SEED, Stored
 
 __all__ = ["KERNEL_SETS", "Network"]
-
-MAX_SEED = 2**63 - 1
 
 
 class Network(Stored):

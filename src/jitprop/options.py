@@ -10,6 +10,7 @@ from .callbacks import as_callbacks
 from .checkpoints import Checkpoint, as_checkpoint
 from .checks import check_integer
 from .examples import Examples
+from .files import check_writable
 from .optimizers import OPTIMIZERS, Adam, Optimizer
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Options:
         self.shuffle = _check_flag("shuffle", shuffle)
         self.callbacks = as_callbacks(callbacks)
         self.checkpoint: Checkpoint | None = as_checkpoint(checkpoint)
+        if self.checkpoint is not None:
+            check_writable(self.checkpoint.path)  # now, and not when an epoch has changed the network
         self.resume = _check_flag("resume", resume)
         if self.resume and self.checkpoint is None:
             raise ValueError("resume=True needs checkpoint, the file to go on from")

@@ -46,7 +46,12 @@ class Parameters(MutableMapping[str, Array]):
 
     def update(self, *arguments: Any, **arrays: Any) -> None:
         """Assign several arrays; when one is refused, none is assigned."""
-        checked = {name: self._check(name, value) for name, value in dict(*arguments, **arrays).items()}
+        try:
+            given = dict(*arguments, **arrays)
+        except (TypeError, ValueError):
+            kind = ", ".join(type(argument).__name__ for argument in arguments)
+            raise TypeError(f"parameters must be given as a mapping of names to arrays, got {kind}") from None
+        checked = {name: self._check(name, value) for name, value in given.items()}
         for name, array in checked.items():
             self._views[name][:] = array
 

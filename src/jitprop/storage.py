@@ -17,10 +17,13 @@ from .kernelsets import KERNEL_SETS, KernelSet
 from .modelfile import ModelFileError
 from .optimizers import Optimizer, optimizer_from_dict
 from .parameters import Parameters, complete_arrays
+from .recovery import all_finite
 
-__all__ = ["Stored"]
+__all__ = ["MAX_SEED", "Stored"]
 
 COUNTERS = ("seed", "epochs_trained", "steps_trained", "optimizer_steps")
+MAX_SEED = 2**63 - 1
+MAX_COUNT = 2**53  # whole numbers that float64 and int64 hold, as the coefficients of a step do
 ENTRIES = {"architecture", "kernels", "optimizer", "metadata", *COUNTERS}
 
 
@@ -60,12 +63,14 @@ class Stored:
         Raises
         ------
         TypeError, ValueError
-            `metadata` is more than JSON can say.
+            `metadata` is more than JSON can say, or a parameter is not finite.
         OSError
             The file cannot be written.
         """
         arrays, description = self.contents()
         if metadata is not None:
+            if not isinstance(metadata, Mapping):
+                raise TypeError(f"metadata must be a mapping, got {type(metadata).__name__}")
             description["metadata"] = dict(metadata)
         modelfile.write(path, arrays, description)
 
@@ -75,6 +80,9 @@ class Stored:
         for slot, arrays in enumerate(self.optimizer_state):
             for name, array in zip(self.parameters, arrays, strict=True):
                 tensors[f"optimizer.{slot}.{name}"] = array
+        for name, array in tensors.items():  # whoever writes into a view is not checked there
+            if not all_finite([array]):
+                raise ValueError(f"{name} holds a number that is not finite, which `load` would refuse")
         description = {
             "architecture": self.architecture.to_dict(),
             "kernels": self.kernel_set.name,
@@ -163,7 +171,7 @@ def _unpack(tensors: dict[str, Array], description: dict[str, Any]) -> dict[str,
         raise ValueError(f"unknown kernels {description['kernels']!r}")
     architecture = Architecture.from_dict(description["architecture"])
     for name in COUNTERS:
-        check_integer(name, description[name], 0)
+        check_integer(name, description[name], 0, MAX_SEED if name == "seed" else MAX_COUNT)
     optimizer = description["optimizer"]
     if optimizer is not None:
         optimizer = optimizer_from_dict(optimizer)
