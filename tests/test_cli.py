@@ -286,6 +286,9 @@ def test_held_out_rows_do_not_teach(table):
         (["--target", "fate", "--l2", "-1"], "l2"),
         (["--target", "fate", "-o", "none/model"], "none: no such directory"),
         (["--target", "fate", "-o", "."], ".: Is a directory"),
+        (["--target", "fate", "-o", ""], "name of the file to write is empty"),
+        (["--target", "fate", "--drop", "fate"], "--drop names the target 'fate'"),
+        (["--target", "fate", "--seed", "-1"], "seed must be from 0"),
     ],
 )
 def test_errors_of_train_are_one_line_and_leave_nothing(table, here, capsys, options, message):
@@ -300,7 +303,7 @@ def test_errors_of_train_are_one_line_and_leave_nothing(table, here, capsys, opt
         ("empty.csv", b"", "empty.csv is empty"),
         ("header.csv", b"a,fate\n", "has columns but no rows"),
         ("cut.npz", b"PK\x03\x04abc", "cannot be read as an NPZ file"),
-        ("noise.csv", bytes(range(256)), "not UTF-8 text"),
+        ("noise.csv", bytes(range(256)), "not a CSV file in UTF-8"),
         (".", None, ".: Is a directory"),
     ],
 )

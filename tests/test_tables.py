@@ -3,6 +3,7 @@
 import csv
 import json
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_missing_values_and_what_is_no_number(file):
         ("a,a\n1,2\n", "more than one column named 'a'"),
         ("1,2\n3,4\n", "starts with numbers"),
         ('a,b\n"1,2\n', "line 2"),
-        (b"a,b\n\xff\xfe,1\n", "not UTF-8 text: byte 4 is 0xff"),
+        (b"a,b\n\xff\xfe,1\n", "not a CSV file in UTF-8: byte 4 is 0xff; accepted: CSV saved as UTF-8, NPZ"),
         (b"a,b\n\0,1\n", "zero bytes"),
         (b"PK\x03\x04 no archive", "cannot be read as an NPZ file"),
         (b"PAR1 nothing", "cannot be read as a Parquet file"),
@@ -129,6 +130,13 @@ def test_npz_that_cannot_be_a_table(tmp_path):
         read_table(path)
     np.savez(path, a=np.zeros((3, 2, 2)))
     with pytest.raises(ValueError, match="one or two dimensions"):
+        read_table(path)
+    np.savez(path, a=np.array([b"x", b"\xff"]))
+    with pytest.raises(ValueError, match="data.npz: column 'a' holds bytes that are not UTF-8 text"):
+        read_table(path)["a"]
+    with zipfile.ZipFile(path, "w") as spreadsheet:
+        spreadsheet.writestr("[Content_Types].xml", "<x/>")
+    with pytest.raises(ValueError, match=r"holds '\[Content_Types\].xml'; a spreadsheet must be saved as CSV"):
         read_table(path)
     np.savez(path, a=np.zeros(3, complex), b=np.zeros(3))
     table = read_table(path)
@@ -355,6 +363,7 @@ def test_the_task_can_be_chosen(file):
     ("text", "options", "message"),
     [
         ("y\n1\n\n1\n", {}, "target 'y' is '1' in every row"),
+        ("y\n1.5\n1.5\n", {}, "target 'y' is '1.5' in every row"),
         ("y,x\n1,1\n,2\n2,3\n", {}, "target 'y' is missing in 1 of 3 rows"),
         ("y\na\nb\nc\n", {"task": "binary"}, "sigmoid tells two classes apart, target 'y' has 3"),
         ("y\na\nb\nc\n", {"task": "regression"}, "line 2: target 'y' is 'a', a regression needs numbers"),

@@ -53,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = _show_warning
         try:
             code = arguments.run(arguments)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # None when it was closed before Python began
+                sys.stdout.flush()
         except KeyboardInterrupt:
             print("jitprop: interrupted", file=sys.stderr)
             return INTERRUPTED

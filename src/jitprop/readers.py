@@ -66,7 +66,8 @@ def _read_csv(source: str, content: bytes) -> Table:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{source} is not UTF-8 text: byte {error.start} is 0x{content[error.start]:02x}"
+            f"{source} is not a CSV file in UTF-8: byte {error.start} is 0x{content[error.start]:02x}; "
+            "accepted: CSV saved as UTF-8, NPZ, Parquet"
         ) from None
     if "\0" in text:
         raise ValueError(f"{source} is not a CSV file: it holds zero bytes")
@@ -148,6 +149,9 @@ def _read_npz(source: str, content: bytes) -> Table:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
+        foreign = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
+        if foreign:
+            raise ValueError(f"it holds {listing(foreign, 3)}; a spreadsheet must be saved as CSV")
     except (
         ValueError,
         EOFError,
@@ -159,7 +163,7 @@ def _read_npz(source: str, content: bytes) -> Table:
     ) as error:
         raise ValueError(f"{source} cannot be read as an NPZ file of plain arrays: {error}") from None
     for name, array in arrays.items():
-        if not isinstance(array, np.ndarray) or array.ndim not in (1, 2):
+        if array.ndim not in (1, 2):
             raise ValueError(f"{source}: array {name!r} must have one or two dimensions, examples as rows")
         lengths[name] = len(array)
         parts = (
@@ -178,7 +182,10 @@ def _read_npz(source: str, content: bytes) -> Table:
 def _array_column(source: str, name: str, values: np.ndarray) -> Column:
     missing = np.zeros(len(values), bool)
     if values.dtype.kind == "S":
-        values = np.char.decode(values, "utf-8")
+        try:
+            values = np.char.decode(values, "utf-8")
+        except UnicodeDecodeError:
+            raise ValueError(f"{source}: column {name!r} holds bytes that are not UTF-8 text") from None
     if values.dtype.kind == "U":
         values = np.array([text.strip() for text in values.tolist()], object)
         missing = np.array([text in MISSING for text in values], bool)

@@ -9,6 +9,7 @@ import numpy as np
 
 from jitprop_kernels.contract import parse_loss
 
+from .checks import check_integer
 from .modelfile import ModelFileError
 from .preprocessing import check_finite, standardization
 from .tables import Column, Table
@@ -139,6 +140,8 @@ def decide(
             "a regression needs numbers"
         )
     check_finite(table, column, numbers)
+    if (numbers == numbers[0]).all():
+        raise ValueError(_constant(table, column))
     if (output == "relu" or loss == "poisson") and numbers.min() < 0:
         row = int(np.argmin(numbers))
         asked = "output relu" if output == "relu" else "loss poisson"
@@ -169,9 +172,7 @@ def _classes(table: Table, column: Column) -> tuple[tuple[str, ...], np.ndarray]
     for key, text in zip(keys, texts, strict=True):
         words.setdefault(key, text)  # 1 and 1.0 are one class
     if len(words) < 2:
-        raise ValueError(
-            f"{table.source}: target {column.name!r} is {texts[0]!r} in every row; nothing to learn"
-        )
+        raise ValueError(_constant(table, column))
     if len(words) > MANY or (len(words) > FEW and len(words) > table.rows // 2):
         raise ValueError(
             f"{table.source}: target {column.name!r} has {len(words)} different values in {table.rows} rows, "
@@ -179,6 +180,10 @@ def _classes(table: Table, column: Column) -> tuple[tuple[str, ...], np.ndarray]
         )
     order = {key: i for i, key in enumerate(sorted(words))}
     return tuple(words[key] for key in order), np.array([order[key] for key in keys], np.int64)
+
+
+def _constant(table: Table, column: Column) -> str:
+    return f"{table.source}: target {column.name!r} is {column.texts()[0]!r} in every row; nothing to learn"
 
 
 def known_values(target: Target, table: Table) -> np.ndarray | None:
@@ -211,7 +216,7 @@ def split(values: np.ndarray, classes: bool, fraction: float, seed: int) -> tupl
     """
     if not 0 <= fraction < 1:
         raise ValueError(f"validation fraction must be from 0 to below 1, got {fraction:g}")
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(check_integer("seed", seed, 0))
     groups = [np.flatnonzero(values == k) for k in np.unique(values)] if classes else [np.arange(len(values))]
     held = [generator.permutation(rows)[: min(round(fraction * len(rows)), len(rows) - 1)] for rows in groups]
     if fraction > 0 and sum(map(len, held)) == 0:

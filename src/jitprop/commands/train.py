@@ -100,6 +100,8 @@ def run(arguments: argparse.Namespace) -> int:
     for option in ("drop", "categorical"):
         for name in getattr(arguments, option):
             table[name]  # named in an error when there is no such column
+    if arguments.target in arguments.drop:
+        raise ValueError(f"--drop names the target {arguments.target!r}")
     training, held = split(values, bool(target.labels), arguments.validation_fraction, arguments.seed)
     target = target.standardized(values[training], output, arguments.loss)
     used = [name for name in table.names if name != target.name and name not in arguments.drop]
