@@ -5,11 +5,13 @@ matrix whose rows are contiguous, `transpose` takes them from rows: the columns 
 are missing in the last panel are zeros.
 """
 
+import functools
+
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, register_jitable
 
-from .vectors import I64, Vectors, size_of, vector_at, vector_length
+from .vectors import I64, Vectors, define, size_of, vector_at, vector_length
 
 __all__ = ["pack", "transpose"]
 
@@ -32,24 +34,27 @@ def _transposing(masked):
     The target is written whole, zeros where nothing came.
     """
 
+    def emit(builder, arguments, scalar):
+        source, stride, rows, columns, target, target_stride = arguments
+        vectors = Vectors(builder, scalar, vector_length(4 if isinstance(scalar, ir.FloatType) else 8))
+        size, none, mask, lines = I64(vectors.size), I64(0), None, []
+        stride, target_stride = builder.mul(stride, size), builder.mul(target_stride, size)
+        for i in range(vectors.VL):
+            if masked:
+                mask = vectors.mask(builder.select(builder.icmp_signed("<", I64(i), rows), columns, none))
+            lines.append(vectors.load(builder.add(source, builder.mul(stride, I64(i))), mask))
+        for i, line in enumerate(vectors.transpose(lines)):
+            vectors.store(line, builder.add(target, builder.mul(target_stride, I64(i))))
+
     @intrinsic
     def block(typingctx, source, stride, rows, columns, target, target_stride, like):
         signature = types.void(*[types.intp] * 6, like)
 
         def codegen(context, builder, signature, args):
-            source, stride, rows, columns, target, target_stride, _ = args
             scalar = context.get_value_type(like)
-            VL = vector_length(4 if isinstance(scalar, ir.FloatType) else 8)
-            vectors = Vectors(builder, scalar, VL)
-            size, none, mask = I64(vectors.size), I64(0), None
-            stride, target_stride = builder.mul(stride, size), builder.mul(target_stride, size)
-            lines = []
-            for i in range(VL):
-                if masked:
-                    mask = vectors.mask(builder.select(builder.icmp_signed("<", I64(i), rows), columns, none))
-                lines.append(vectors.load(builder.add(source, builder.mul(stride, I64(i))), mask))
-            for i, line in enumerate(vectors.transpose(lines)):
-                vectors.store(line, builder.add(target, builder.mul(target_stride, I64(i))))
+            name = f"jitprop_transpose_{'masked' if masked else 'whole'}_{scalar}"
+            function = define(builder.module, name, [I64] * 6, functools.partial(emit, scalar=scalar))
+            builder.call(function, args[:6])
             return context.get_dummy_value()
 
         return signature, codegen

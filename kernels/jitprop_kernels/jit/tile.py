@@ -23,7 +23,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from . import compiling
-from .vectors import I64, Vectors, vector_length
+from .vectors import I64, Vectors, define, vector_length
 
 __all__ = ["ADD", "RESUME", "Tile", "call_tile", "tile"]
 
@@ -171,17 +171,10 @@ class _Body:
 
 
 def _define(module, scalar, MR, NV, VL, masked):
-    """The tile of one shape as a function of `module`, defined once."""
+    """The tile of one shape as a function of `module`."""
     name = f"jitprop_tile_{MR}x{NV}x{VL}{'_masked' if masked else ''}_{scalar}"
-    if name in module.globals:
-        return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 11 + [scalar]), name)
-    function.linkage = "linkonce_odr"
-    function.attributes.add("noinline")
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    _Body(builder, scalar, MR, NV, VL, masked).emit(*function.args)
-    builder.ret_void()
-    return function
+    emit = lambda builder, arguments: _Body(builder, scalar, MR, NV, VL, masked).emit(*arguments)  # noqa: E731
+    return define(module, name, [I64] * 11 + [scalar], emit)
 
 
 def _dispatcher(MR, NV, VL):

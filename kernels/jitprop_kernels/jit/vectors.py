@@ -7,7 +7,18 @@ from numba.extending import intrinsic, register_jitable
 
 from . import compiling
 
-__all__ = ["I64", "Vectors", "call_address", "cast", "float_of", "size_of", "unpack", "vector_at", "vector_length"]
+__all__ = [
+    "I64",
+    "Vectors",
+    "call_address",
+    "cast",
+    "define",
+    "float_of",
+    "size_of",
+    "unpack",
+    "vector_at",
+    "vector_length",
+]
 
 I64 = ir.IntType(64)
 _I32 = ir.IntType(32)
@@ -17,6 +28,22 @@ _BIT = ir.IntType(1)
 def vector_length(itemsize):
     """How many numbers of `itemsize` bytes a vector register of this processor holds."""
     return compiling.vector_bits() // (8 * itemsize)
+
+
+def define(module, name, arguments, emit):
+    """The function `name` of `module`, made by ``emit(builder, arguments)`` when it is not there yet.
+
+    LLVM optimizes it once and does not copy it into its callers.
+    """
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
+    function.linkage = "linkonce_odr"
+    function.attributes.add("noinline")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    emit(builder, function.args)
+    builder.ret_void()
+    return function
 
 
 @intrinsic
