@@ -122,6 +122,7 @@ WRONG = {
     "deep": (file_bytes(b'{"a":' + b"[" * 200_000), "header is not valid JSON"),
     "name twice": (file_bytes(b'{"W": 1, "W": 2}'), "a name appears twice"),
     "number beyond range": (file_bytes(b'{"W": 1e999}'), "not a finite number"),
+    "int beyond range": (file_bytes(b'{"W": 1' + b"0" * 400 + b"}"), "not a finite number"),
     "other program": (file_bytes({"W": entry()}, b"abcd"), "that another program wrote"),
     "metadata not strings": (file_bytes({"__metadata__": {"a": 1}}), "not a map of strings"),
     "metadata not an object": (

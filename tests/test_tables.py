@@ -302,6 +302,8 @@ def test_features_survive_json(file):
         {"name": "a", "kind": "picture", "categories": []},
         {"name": "a", "kind": "number", "scale": 0.0, "categories": []},
         {"name": "a", "kind": "number", "mean": "x", "categories": []},
+        {"name": "a", "kind": "number", "mean": None, "categories": []},
+        {"name": "a", "kind": "number", "scale": None, "categories": []},
         {"name": "a", "kind": "category", "categories": [1]},
         {"name": "a", "kind": "category", "categories": ["x"], "fill": "y"},
         {"name": 1, "kind": "number", "categories": []},

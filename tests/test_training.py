@@ -12,7 +12,7 @@ import types
 import numpy as np
 import pytest
 
-from jitprop import steps
+from jitprop import modelfile, steps
 from jitprop.callbacks import Callback, EarlyStopping
 from jitprop.checkpoints import Checkpoint
 from jitprop.examples import split
@@ -589,6 +589,25 @@ def test_checkpoints_of_others_are_refused(data, tmp_path):
     path.write_bytes(b"nonsense")
     with pytest.raises(ModelFileError, match="run.checkpoint"):
         network().fit(*data, epochs=2, checkpoint=path, resume=True)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"best": "x"}, {"best_epoch": -1}, {"waited": None}, {"optimizer_steps": 0.5}, {"callback.0.0": np.nan}],
+)
+def test_damaged_state_of_early_stopping_is_refused(data, tmp_path, damage):
+    path = tmp_path / "run.checkpoint"
+    options = {"callbacks": EarlyStopping("cost"), "checkpoint": path}
+    network().fit(*data, epochs=2, **options)
+    arrays, description = modelfile.read(path)
+    for name, value in damage.items():
+        if name in arrays:
+            arrays[name][:] = value
+        else:
+            description["checkpoint"]["callbacks"][0]["values"][name] = value
+    modelfile.write(path, arrays, description)
+    with pytest.raises(ModelFileError, match="state of EarlyStopping is damaged"):
+        network().fit(*data, epochs=4, resume=True, **options)
 
 
 @pytest.mark.parametrize("options", [{"path": 3}, {"path": "x", "every": 0}, {"path": "x", "every": 1.5}])

@@ -173,12 +173,18 @@ def _parse(text: bytes | str, what: str) -> dict[str, Any]:
     def finite(number: str) -> float:
         value = float(number)
         if not math.isfinite(value):
-            raise ValueError(f"{number} is not a finite number")
+            raise ValueError(f"{number:.20} is not a finite number")
         return value
+
+    def whole(number: str) -> int:
+        finite(number)  # an int may be beyond float64, as which most are used
+        return int(number)
 
     try:
         text = text.decode() if isinstance(text, bytes) else text
-        parsed = json.loads(text, object_pairs_hook=unique, parse_float=finite, parse_constant=finite)
+        parsed = json.loads(
+            text, object_pairs_hook=unique, parse_int=whole, parse_float=finite, parse_constant=finite
+        )
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"not a jitprop model: its {what} is not valid JSON ({error})") from None
     if not isinstance(parsed, dict):

@@ -57,11 +57,13 @@ class Feature:
             feature = cls(**{**stored, "categories": tuple(stored["categories"])})
         except (TypeError, KeyError):
             raise ModelFileError(f"damaged: {stored!r:.100} does not describe a column") from None
-        numbers = (feature.mean, feature.scale) + ((feature.fill,) if feature.kind != "category" else (0.0,))
+        numbers: list[Any] = [feature.mean, feature.scale]
+        if feature.kind != "category" and feature.fill is not None:
+            numbers.append(feature.fill)
         good = (
             isinstance(feature.name, str)
             and feature.kind in ("number", "boolean", "category")
-            and all(isinstance(x, (int, float)) and math.isfinite(x) for x in numbers if x is not None)
+            and all(isinstance(x, (int, float)) and math.isfinite(x) for x in numbers)
             and feature.scale > 0
             and all(isinstance(category, str) for category in feature.categories)
             and (feature.kind != "category" or feature.fill is None or feature.fill in feature.categories)
