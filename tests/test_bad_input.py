@@ -280,7 +280,8 @@ def test_options_of_fit(options, error, message):
     [
         (None, "got None"),
         ({}, "got an object of type dict"),
-        (X.astype(object), r"got Python objects such as 0\.12\d*; \.astype\(float\) makes numbers of them"),
+        (X.astype(object), r"got Python objects; use \.astype\(float\)"),
+        (np.where(X > 0, X.astype(object), "?"), r"got Python objects such as '\?'"),
         (X.astype(str), "got text"),
     ],
 )

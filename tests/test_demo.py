@@ -82,10 +82,28 @@ def test_curves_of_strange_values(values):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(12.34, "12.3 s"), (0.5, "500 ms"), (2.5e-6, "2.5 µs"), (3e-9, "3 ns"), (0.0, "0 ns")],
+    [
+        (12.34, "12.3 s"),
+        (1234.5, "1234 s"),
+        (0.9996, "1 s"),
+        (0.5, "500 ms"),
+        (2.5e-6, "2.5 µs"),
+        (3e-9, "3 ns"),
+        (0.0, "0 ns"),
+    ],
 )
 def test_durations(seconds, text):
     assert textplots.duration(seconds) == text
+
+
+@pytest.mark.parametrize("shortest", [1e-6, 1e-3, 25.0])
+def test_the_texts_of_bars_stay_in_the_frame(shortest):
+    pytest.importorskip("matplotlib")
+    figure, axes = plots.new_figure(width=5.5, height=3.2)
+    plots.bars(axes, {"loops": 29.3, "JIT": shortest}, {"loops": "29.3 s (from a part)", "JIT": "1 ms"})
+    figure.canvas.draw()
+    frame = axes.get_window_extent()
+    assert all(text.get_window_extent().x1 < frame.x1 for text in axes.texts)
 
 
 def test_a_picture_of_a_decision_boundary(tmp_path):

@@ -5,6 +5,7 @@ the cast to the network's dtype, since 1e39 is finite in float64 and infinite in
 """
 
 import math
+import numbers
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -80,7 +81,8 @@ def _contents(array: Array) -> str:
         value = array.item()
         return "None" if value is None else f"an object of type {type(value).__name__}"
     if array.dtype.kind == "O" and array.size:
-        return f"Python objects such as {next(iter(array.flat))!r:.40}; .astype(float) makes numbers of them"
+        others = [value for value in array.flat if not isinstance(value, numbers.Real)]
+        return f"Python objects such as {others[0]!r:.40}" if others else "Python objects; use .astype(float)"
     kinds = {"O": "Python objects", "U": "text", "S": "bytes", "c": "complex numbers"}
     return kinds.get(array.dtype.kind, str(array.dtype))
 

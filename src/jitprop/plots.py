@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["bars", "cost_curve", "decision_boundary", "new_figure", "save"]
 
+ROOM = 0.6  # right of the longest bar, for its text, as a part of the bar's length
+
 
 def new_figure(
     rows: int = 1, columns: int = 1, width: float = 6.4, height: float = 4.0
@@ -67,7 +69,8 @@ def bars(axes: "Axes", seconds: Mapping[str, float], texts: Mapping[str, str], t
     axes.bar_label(drawn, [texts[name] for name in names], padding=4)
     axes.set_xscale("log")
     low, high = min(seconds.values()), max(seconds.values())
-    axes.set_xlim(low / 3, high * 12)  # room for the texts
+    left = low / 3
+    axes.set_xlim(left, high * (high / left) ** ROOM)
     axes.invert_yaxis()
     axes.set(xlabel="seconds", title=title)
 

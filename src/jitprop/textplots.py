@@ -47,7 +47,8 @@ def curves(series: Mapping[str, Sequence[float]], width: int = 58, height: int =
 
 def duration(seconds: float) -> str:
     """A time in the unit that gives it one to three digits before the point."""
-    for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
-        if seconds * factor >= 1:
-            return f"{seconds * factor:.3g} {unit}"
+    for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "µs"), (1e9, "ns")):
+        number = float(f"{seconds * factor:.3g}")  # rounded before the unit is chosen: 0.9996 s is 1 s
+        if number >= 1:
+            return f"{seconds * factor:.0f} {unit}" if number >= 100 else f"{number:.3g} {unit}"
     return f"{seconds * 1e9:.3g} ns"

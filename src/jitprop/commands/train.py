@@ -196,13 +196,14 @@ def _about_columns(model: TableModel, left_out: dict[str, str], unknown: dict[st
 def _about_training(
     arguments: argparse.Namespace, history: History, seconds: float, compiled: float
 ) -> list[tuple[str, str]]:
-    done = f"{len(history)} epochs of {arguments.optimizer} in {seconds:.2f} s"
+    whole = f" of {arguments.epochs}" if history.stopped == "interrupted" else ""
+    done = f"{len(history)}{whole} epochs of {arguments.optimizer} in {seconds:.2f} s"
     if compiled:
         done += f" after compiling for {compiled:.1f} s"
     if history.stopped == "early":
         done += f", stopped early; the parameters are those of epoch {(history.restored_epoch or 0) + 1}"
     elif history.stopped:
-        done += f" of {arguments.epochs}, {history.stopped}"
+        done += f", {history.stopped}"
     lines = [("training", f"{done} ({arguments.kernels} kernels, {arguments.dtype})")]
     if history.cost:
         lines.append(("cost", f"{history.cost[0]:.4g} in the first epoch, {history.cost[-1]:.4g} in the last"))
