@@ -59,8 +59,9 @@ def fma_peak(dtype="float32", seconds=0.2):
     value = np.full(1, 0.5, dtype)
     task, record = compiled_task(_peak, dtype), [address_of(value), _ROUNDS]
     operations = 2 * _ROUNDS * _CHAINS * vector_length(dtype.itemsize)
+    run(task, record)  # compiles what runs tasks
     best, end = 0.0, time.perf_counter() + seconds
-    while time.perf_counter() < end:
+    while best == 0.0 or time.perf_counter() < end:
         value[0] = 0.5  # the sums converge to 1
         start = time.perf_counter()
         run(task, record)
