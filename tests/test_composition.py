@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import re
 import types
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import tolerances
 from cases import normal, parameters, rng
 
-from jitprop_kernels import composition, loops, vectorized
+from jitprop_kernels import composition, loops, results, vectorized
 from jitprop_kernels.composition import complete
 from jitprop_kernels.contract import COEFFICIENTS, KERNELS
 
@@ -71,7 +72,7 @@ def test_what_is_offered_is_used_and_the_rest_is_vectorized():
         whole = complete(kernels)
         assert all(getattr(whole, name) is getattr(kernels, name) for name in KERNELS)
     whole = complete(module(tanh=np.tanh))
-    assert whole.tanh is np.tanh and whole.sigmoid is vectorized.sigmoid
+    assert whole.tanh.__wrapped__ is np.tanh and whole.sigmoid is vectorized.sigmoid
 
 
 def test_relu_alone_trains():
@@ -147,6 +148,84 @@ def test_objects_and_classes_are_sets_too():
 def test_what_cannot_be_called_is_refused():
     with pytest.raises(TypeError, match="relu of kernel set students must be a function, got int"):
         complete(module(relu=3, tanh=np.tanh))
+
+
+Z, COLUMN = np.ones((3, 4)), np.ones((3, 1))
+W, A_PREV = np.ones((3, 2)), np.ones((2, 4))
+BACKWARD = (np.ones((3, 4)), W, A_PREV, A_PREV, "relu")
+RETURNED = [  # kernel, its arguments, what it returns, the error, and what that says after "returned"
+    ("relu", (Z,), None, TypeError, "None, should be float64 array of shape (3, 4)"),
+    ("relu", (Z,), [1.0], TypeError, "list, should be"),
+    ("relu", (Z,), Z.astype("float32"), TypeError, "float32 array of shape (3, 4), should be float64 array"),
+    ("softmax", (Z,), Z[:2], ValueError, "float64 array of shape (2, 4), should be float64 array of shape (3, 4)"),
+    ("leaky_relu_derivative", (Z, 0.1), Z.T, ValueError, "float64 array of shape (4, 3), should be"),
+    ("linear_forward", (W, A_PREV, COLUMN), Z[0], ValueError, "float64 array of shape (4,), should be"),
+    ("linear_backward", (Z, A_PREV, W), W, TypeError, "float64 array of shape (3, 2), should return dW, db, dA_prev"),
+    ("linear_backward", (Z, A_PREV, W), (W, COLUMN), ValueError, "2 values, should return dW, db, dA_prev"),
+    ("linear_backward", (Z, A_PREV, W), (W, Z[:, 0], A_PREV), ValueError, "as db float64 array of shape (3,), should"),
+    ("layer_forward", (W, A_PREV, COLUMN, "relu"), (Z, None), TypeError, "as A None, should be"),
+    ("layer_backward", BACKWARD, (W, COLUMN, None), TypeError, "as dZ_prev None, should be"),
+    ("output_head", (Z, Z, "squared_error", "linear"), (None, Z), TypeError, "as cost None, should be a number"),
+    ("output_head", (Z, Z, "squared_error", "linear"), 1.0, TypeError, "float, should return cost, dZ"),
+    ("dropout", (Z, 0.5, 1), (Z, Z), TypeError, "tuple, should be"),
+    ("dot", (COLUMN, COLUMN), COLUMN, TypeError, "float64 array of shape (3, 1), should be a number"),
+    ("logistic_gradient", (W[:1], Z[:1, :1], A_PREV, Z[:1]), (1.0, W, Z[:1, :1]), ValueError, "as dW float64 array"),
+    ("update", (Z, Z, [], np.ones(11), "sgd"), Z, TypeError, "float64 array of shape (3, 4); it should change"),
+]
+
+
+@pytest.mark.parametrize("name, arguments, returned, error, text", RETURNED)
+def test_a_wrong_result_is_named(name, arguments, returned, error, text):
+    whole = complete(module(**{name: lambda *args: returned}))
+    with pytest.raises(error, match=re.escape(f"{name} of kernel set students returned {text}")):
+        getattr(whole, name)(*arguments)
+
+
+@pytest.mark.parametrize(
+    "costs, error",
+    [
+        (None, TypeError),
+        ([0.5], TypeError),
+        (np.ones(1, "float32"), TypeError),
+        (np.ones((1, 1)), ValueError),
+        (np.ones(2), ValueError),
+        (np.ones(0), ValueError),
+    ],
+)
+def test_wrong_costs_of_an_epoch_are_refused(costs, error):
+    with pytest.raises(error, match="train_epoch of kernel set students returned .* should be"):
+        train(complete(module(train_epoch=lambda *args, **kwargs: costs)))
+
+
+def test_results_of_every_kernel_are_checked():
+    assert set(results.CHECKS) == set(KERNELS)
+
+
+@pytest.mark.parametrize("last, ok", [(np.nan, True), (1.0, False)])
+def test_an_epoch_is_cut_short_only_by_a_cost_that_is_not_finite(last, ok):
+    costs = np.array([1.0, last])
+    whole = complete(module(train_epoch=lambda *args, **kwargs: costs))
+    arguments = [Z], Z, Z, None, 1, [], "linear", None, "sgd", [], np.ones((4, len(COEFFICIENTS)))
+    if ok:
+        assert whole.train_epoch(*arguments) is costs
+        return
+    with pytest.raises(ValueError, match="for 4 steps, should be a cost for each"):
+        whole.train_epoch(*arguments)
+
+
+def test_the_forms_of_a_result_that_are_taken():
+    """A cost as numpy.squeeze makes it, a list for a tuple, columns that are contiguous where rows should be."""
+
+    def output_head(*arguments):
+        cost, dZ = vectorized.output_head(*arguments)
+        return [np.array(cost), np.asfortranarray(dZ)]
+
+    whole = complete(module(output_head=output_head))
+    cost, dZ = whole.output_head(Z, Z + 1, "squared_error", "linear")
+    assert type(cost) is float and dZ.flags.c_contiguous
+    same(train(whole), train(loops))
+    first = complete(module(layer_backward=lambda *arguments: (W, COLUMN, A_PREV)))
+    assert first.layer_backward(Z, W, A_PREV, None, None)[2] is None  # nothing uses it
 
 
 def test_none_of_the_names_is_refused():

@@ -12,6 +12,7 @@ import numpy as np
 
 from .contract import ACTIVATIONS, COEFFICIENTS, KERNELS, dropout_key, parse
 from .doors import checked, plain
+from .results import check_results
 
 __all__ = ["backward", "complete", "forward", "layer_backward", "layer_forward", "train_epoch"]
 
@@ -38,6 +39,10 @@ def complete(kernels):
         Something of a kernel's name cannot be called.
     ValueError
         There is none of the names.
+
+    Notes
+    -----
+    What a function of the user's returns is checked after every call; see `results.check_results`.
     """
     from . import vectorized  # not above: it is itself composed by this module
 
@@ -46,6 +51,7 @@ def complete(kernels):
     for name, function in offered.items():
         if not callable(function):
             raise TypeError(f"{name} of kernel set {what} must be a function, got {type(function).__name__}")
+        offered[name] = check_results(function, name, what)
     if not offered:
         raise ValueError(f"kernel set {what} has no function of a kernel's name: {', '.join(KERNELS)}")
     whole = types.SimpleNamespace(**{name: offered.get(name, getattr(vectorized, name)) for name in KERNELS})

@@ -12,7 +12,7 @@ import numpy as np
 
 from .contract import ACTIVATIONS, COEFFICIENTS, RULES, parse, parse_loss
 
-__all__ = ["CHECKS", "checked", "plain"]
+__all__ = ["CHECKS", "checked", "describe", "plain"]
 
 
 def checked(kernel):
@@ -35,7 +35,8 @@ def plain(function):
     return kernel if door is function else function
 
 
-def _describe(value):
+def describe(value):
+    """What `value` is, for an error."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} array of shape {value.shape}"
     return type(value).__name__
@@ -44,7 +45,7 @@ def _describe(value):
 def matrix(name, array, shape=None, dtype=None):
     """`array` must be a 2-D float32 or float64 ndarray with contiguous rows, of `shape` where that is not None."""
     if not isinstance(array, np.ndarray) or array.dtype.char not in "fd":
-        raise TypeError(f"{name} must be a float32 or float64 array, got {_describe(array)}")
+        raise TypeError(f"{name} must be a float32 or float64 array, got {describe(array)}")
     if not array.dtype.isnative:
         raise TypeError(f"{name} must have the machine's byte order, got dtype {array.dtype.str}")
     if array.ndim != 2:
@@ -204,7 +205,7 @@ def _dropout(A, rate, key, out=None):
 
 def _check_coefficients(coefficients, shape):
     if not isinstance(coefficients, np.ndarray) or coefficients.dtype != np.float64:
-        raise TypeError(f"coefficients must be a float64 array, got {_describe(coefficients)}")
+        raise TypeError(f"coefficients must be a float64 array, got {describe(coefficients)}")
     if coefficients.shape != shape or not coefficients.flags.c_contiguous:
         raise ValueError(f"coefficients has shape {coefficients.shape}, should be {shape}, C-contiguous")
     if not np.isfinite(coefficients).all():
@@ -248,7 +249,7 @@ def _check_order(order, m):
     if order is None:
         return m
     if not isinstance(order, np.ndarray) or order.dtype != np.int64 or order.ndim != 1:
-        raise TypeError(f"order must be a 1-D int64 array of example indices, got {_describe(order)}")
+        raise TypeError(f"order must be a 1-D int64 array of example indices, got {describe(order)}")
     if order.size == 0 or not order.flags.c_contiguous:
         raise ValueError("order must be C-contiguous and not empty")
     if order.min() < 0 or order.max() >= m:
@@ -264,9 +265,9 @@ def _train_epoch(
         raise ValueError(f"parameters must be [W1, b1, ..., WL, bL], got {len(parameters)} arrays")
     layers = len(parameters) // 2
     if not isinstance(X, np.ndarray) or X.dtype.char not in "fd" or not X.dtype.isnative:
-        raise TypeError(f"X must be a float32 or float64 array, got {_describe(X)}")
+        raise TypeError(f"X must be a float32 or float64 array, got {describe(X)}")
     if X.ndim != 2 or not (X.flags.c_contiguous or X.flags.f_contiguous):
-        raise ValueError(f"X must have two dimensions and be C- or F-contiguous, got {_describe(X)}")
+        raise ValueError(f"X must have two dimensions and be C- or F-contiguous, got {describe(X)}")
     if X.size == 0:
         raise ValueError(f"X is empty: shape {X.shape}")
     n, m = X.shape
