@@ -215,7 +215,7 @@ def test_fit_again_after_an_error():
 def test_a_network_that_could_not_be_loaded_is_not_saved(tmp_path):
     net = network()
     net.parameters["b2"][0] = np.nan
-    with pytest.raises(ValueError, match="b2 holds a number that is not finite"):
+    with pytest.raises(ValueError, match="b2 of the network holds a number that is not finite"):
         net.save(tmp_path / "model")
     assert not list(tmp_path.iterdir())
 

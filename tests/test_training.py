@@ -351,9 +351,15 @@ def test_divergence_is_found_whatever_the_slices(data, monkeypatch):
 def test_parameters_that_are_not_finite_at_the_start(data):
     net = network()
     net.parameters["W1"][0, 0] = np.nan
-    with pytest.raises(ValueError, match="parameter W1 holds a number that is not finite"):
+    with pytest.raises(ValueError, match="W1 of the network holds a number that is not finite"):
         net.fit(*data)
     assert net.optimizer is None
+    net = network()
+    net.fit(*data, epochs=1)
+    net.optimizer_state[1][2][:] = np.inf
+    for refusing in (lambda: net.fit(*data), lambda: net.save(os.devnull)):
+        with pytest.raises(ValueError, match=r"optimizer.1.W2 of the network holds a number that is not"):
+            refusing()
 
 
 def test_the_last_epoch_is_checked_too(data):
@@ -606,8 +612,13 @@ def test_damaged_state_of_early_stopping_is_refused(data, tmp_path, damage):
         else:
             description["checkpoint"]["callbacks"][0]["values"][name] = value
     modelfile.write(path, arrays, description)
+    net = network()
+    net.fit(*data, epochs=1, optimizer=SGD(0.1))
+    before, seed, optimizer = state(net), net.seed, net.optimizer
     with pytest.raises(ModelFileError, match="state of EarlyStopping is damaged"):
-        network().fit(*data, epochs=4, resume=True, **options)
+        net.fit(*data, epochs=4, resume=True, optimizer=Adam(), **options)
+    assert_same(before, state(net))
+    assert (net.seed, net.optimizer) == (seed, optimizer) and options["callbacks"].best_epoch is None
 
 
 @pytest.mark.parametrize("options", [{"path": 3}, {"path": "x", "every": 0}, {"path": "x", "every": 1.5}])

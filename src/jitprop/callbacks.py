@@ -190,16 +190,16 @@ class EarlyStopping(Callback):
     def restore(self, arrays: Mapping[str, Array], values: Mapping[str, Any]) -> None:
         if values.get("monitor") != self.monitor:
             return  # the checkpoint was written for another question
-        best, epoch = values["best"], values["best_epoch"]
-        self.best = math.inf if best is None else check_number("best", best, -math.inf)
-        self.best_epoch = None if epoch is None else check_integer("best_epoch", epoch, 0)
-        self.waited = check_integer("waited", values["waited"], 0)
-        self._optimizer_steps = check_integer("optimizer_steps", values["optimizer_steps"], 0)
+        best = math.inf if values["best"] is None else check_number("best", values["best"], -math.inf)
+        epoch = None if values["best_epoch"] is None else check_integer("best_epoch", values["best_epoch"], 0)
+        waited = check_integer("waited", values["waited"], 0)
+        steps = check_integer("optimizer_steps", values["optimizer_steps"], 0)
         kept = [arrays[str(i)] for i in range(len(arrays))] if self.restore_best else []
         if kept and [array.shape for array in kept] != self._shapes:
             raise ValueError("the parameters of the best epoch have other shapes than the network's")
         if not all_finite(kept):
             raise ValueError("the parameters of the best epoch are not finite")
+        self.best, self.best_epoch, self.waited, self._optimizer_steps = best, epoch, waited, steps
         self._arrays = kept
 
 

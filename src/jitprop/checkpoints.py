@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from .storage import COUNTERS
 if TYPE_CHECKING:
     from .network import Network
 
-__all__ = ["Checkpoint", "Resumed", "as_checkpoint", "read_checkpoint", "write_checkpoint"]
+__all__ = ["Checkpoint", "Resumed", "as_checkpoint", "read_checkpoint", "unchanged_on_error", "write_checkpoint"]
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,7 @@ class Resumed:
 
     def restore(self, network: Network) -> None:
         """Give `network` the seed, the counters, the parameters and the optimizer with its state."""
-        for name in (*COUNTERS, "optimizer", "optimizer_state"):
-            setattr(network, name, getattr(self.network, name))
-        network.parameters.update(self.network.parameters)
+        _take_over(network, self.network)
 
     def restore_callbacks(self, callbacks: list[Callback]) -> None:
         """Let each callback go on that has the place and the class of one that the checkpoint knows."""
@@ -100,6 +100,23 @@ class Resumed:
                     callback.restore(arrays, values)
                 except (KeyError, TypeError, ValueError) as error:
                     raise ModelFileError(f"the checkpoint's state of {name} is damaged: {error}") from None
+
+
+def _take_over(network: Network, other: Network) -> None:
+    for name in (*COUNTERS, "optimizer", "optimizer_state"):
+        setattr(network, name, getattr(other, name))
+    network.parameters.update(other.parameters)
+
+
+@contextmanager
+def unchanged_on_error(network: Network) -> Iterator[None]:
+    """If the block raises, `network` is as it was: what a callback makes of its state is known only then."""
+    before = network.copy()
+    try:
+        yield
+    except BaseException:
+        _take_over(network, before)
+        raise
 
 
 def read_checkpoint(path: str | os.PathLike[str], network: Network, optimizer: Optimizer | None) -> Resumed:

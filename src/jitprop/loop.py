@@ -70,12 +70,16 @@ class Training:
         self.open = any(type(callback).interruptible for callback in self.callbacks)
         self.observed = bool(self.callbacks or self.checkpoint or examples.validation or options.verbose)
 
-    def run(self) -> History:
-        history = self.history
+    def begin(self) -> None:
+        """Let the callbacks begin, or go on from a checkpoint."""
         for callback in self.callbacks:
-            callback.on_train_begin(self.network, history)
+            callback.on_train_begin(self.network, self.history)
         if self.resumed is not None:
             self.resumed.restore_callbacks(self.callbacks)
+
+    def run(self) -> History:
+        """Train; `begin` has been called."""
+        history = self.history
         message = ""
         with self.interrupts:
             try:

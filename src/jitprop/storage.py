@@ -63,7 +63,7 @@ class Stored:
         Raises
         ------
         TypeError, ValueError
-            `metadata` is more than JSON can say, or a parameter is not finite.
+            `metadata` is more than JSON can say, or a parameter or average is not finite.
         OSError
             The file cannot be written.
         """
@@ -76,13 +76,7 @@ class Stored:
 
     def contents(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """What `save` writes: parameters, averages (``optimizer.0.W1``, ...), and a description of them."""
-        tensors = dict(self.parameters)
-        for slot, arrays in enumerate(self.optimizer_state):
-            for name, array in zip(self.parameters, arrays, strict=True):
-                tensors[f"optimizer.{slot}.{name}"] = array
-        for name, array in tensors.items():  # whoever writes into a view is not checked there
-            if not all_finite([array]):
-                raise ValueError(f"{name} holds a number that is not finite, which `load` would refuse")
+        tensors = self._finite_arrays()
         description = {
             "architecture": self.architecture.to_dict(),
             "kernels": self.kernel_set.name,
@@ -90,6 +84,19 @@ class Stored:
             "metadata": dict(self.metadata),
         }
         return tensors, description | {name: getattr(self, name) for name in COUNTERS}
+
+    def _finite_arrays(self) -> dict[str, Array]:
+        """Parameters and averages by their names in model files; ValueError if a number is not finite."""
+        found = dict(self.parameters)
+        for slot, arrays in enumerate(self.optimizer_state):
+            for name, array in zip(self.parameters, arrays, strict=True):
+                found[f"optimizer.{slot}.{name}"] = array
+        for name, array in found.items():  # whoever writes into a view is not checked there
+            if not all_finite([array]):
+                raise ValueError(
+                    f"{name} of the network holds a number that is not finite; assign finite values first"
+                )
+        return found
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], kernels: Any = None) -> Self:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from jitprop_kernels.contract import RULES
 
 from .architecture import allocate
-from .checkpoints import Resumed, read_checkpoint
+from .checkpoints import Resumed, read_checkpoint, unchanged_on_error
 from .examples import Examples, prepare
 from .history import History
 from .loop import DivergenceError, Training
 from .optimizers import Optimizer
 from .options import Options
-from .recovery import all_finite
 
 if TYPE_CHECKING:
     from .network import Network
@@ -106,22 +106,17 @@ def fit(
         examples = prepare(network.architecture, seed, X, Y, sample_weight, validation_data)
         options.check_batch_size(examples)
         history = History() if resumed is None else resumed.history
-        _check_finite(network)
+        network._finite_arrays()
         _announce_metrics(network, examples, history)
         for callback in options.callbacks:
             callback.check(history)
-        _begin(network, chosen, resumed)
-        return Training(network, chosen, examples, options, history, resumed).run()
+        with nullcontext() if resumed is None else unchanged_on_error(network):
+            _begin(network, chosen, resumed)
+            run = Training(network, chosen, examples, options, history, resumed)
+            run.begin()
+        return run.run()
     finally:
         network._training.release()
-
-
-def _check_finite(network: Network) -> None:
-    for name, array in network.parameters.items():  # whoever writes into a view is not checked there
-        if not all_finite([array]):
-            raise ValueError(
-                f"parameter {name} holds a number that is not finite; assign finite values before training"
-            )
 
 
 def _announce_metrics(network: Network, examples: Examples, history: History) -> None:
