@@ -92,12 +92,19 @@ def test_shapes_agree_with_what_runs():
 def test_shapes_as_a_table():
     table = str(Architecture.build([784, 128, 10]).shapes())
     assert table.splitlines() == [
-        "layer  W, dW          b, db        Z, dZ        A            activation  parameters",
-        "0                                               X (784, m)",
-        "1      W1 (128, 784)  b1 (128, 1)  Z1 (128, m)  A1 (128, m)  relu        100480",
-        "2      W2 (10, 128)   b2 (10, 1)   Z2 (10, m)   A2 (10, m)   softmax     1290",
-        "Y (10, m), loss cross_entropy; 101770 parameters, 407080 bytes in float32",
+        "layer  W, dW       b, db     Z, A, dZ    activation  parameters",
+        "0                            X (784, m)",
+        "1      (128, 784)  (128, 1)  (128, m)    relu        100480",
+        "2      (10, 128)   (10, 1)   (10, m)     softmax     1290",
+        "Y (10, m), loss cross_entropy",
+        "101770 parameters, 407080 bytes in float32",
     ]
+
+
+def test_the_table_of_shapes_fits_a_terminal():
+    for units, m in (((30, 200, 100, 1), 569), ((12288, 1000, 1000, 1), 60000)):
+        table = str(Architecture.build(units, "leaky_relu(0.2)", "sigmoid").shapes(m))
+        assert max(map(len, table.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -237,20 +237,18 @@ class Shapes(Mapping[str, tuple[int | str, int | str]]):
 
     def __str__(self) -> str:
         architecture = self._architecture
-        rows = [["layer", "W, dW", "b, db", "Z, dZ", "A", "activation", "parameters"]]
-        rows.append(["0", "", "", "", f"X {_tuple(self['X'])}", "", ""])
+        rows = [["layer", "W, dW", "b, db", "Z, A, dZ", "activation", "parameters"]]
+        rows.append(["0", "", "", f"X {_tuple(self['X'])}", "", ""])
         for l, n_prev, n, activation in architecture.layers:
-            arrays = [f"{name}{l} {_tuple(self[f'{name}{l}'])}" for name in "WbZA"]
+            arrays = [_tuple(self[f"{name}{l}"]) for name in "WbZ"]
             rows.append([str(l), *arrays, activation, str(n * (n_prev + 1))])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
         ]
         size = architecture.parameter_count * np.dtype(architecture.dtype).itemsize
-        lines.append(
-            f"Y {_tuple(self['Y'])}, loss {architecture.loss}; "
-            f"{architecture.parameter_count} parameters, {size} bytes in {architecture.dtype}"
-        )
+        lines.append(f"Y {_tuple(self['Y'])}, loss {architecture.loss}")
+        lines.append(f"{architecture.parameter_count} parameters, {size} bytes in {architecture.dtype}")
         return "\n".join(line.rstrip() for line in lines)
 
     __repr__ = __str__
