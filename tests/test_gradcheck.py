@@ -167,6 +167,8 @@ def test_directions_depend_on_the_seed_only():
     [
         ({"parameters": ["W9"]}, ValueError, "parameters.*W9.*accepted: W1, b1"),
         ({"parameters": []}, ValueError, "parameters"),
+        ({"parameters": 5}, TypeError, "parameters must be names such as .*, got 5"),
+        ({"parameters": [["W1"]]}, TypeError, "parameters must be names"),
         ({"directions": 0}, ValueError, "directions must be from 1, got 0"),
         ({"directions": 1.0}, TypeError, "directions must be an int"),
         ({"step": 0}, ValueError, "step must be a finite number above 0"),
@@ -179,3 +181,8 @@ def test_bad_options(options, error, message):
     net = network([3, 4, 2], kernels="vectorized")
     with pytest.raises(error, match=message):
         gradcheck(net, *example("softmax", None, 2), **options)
+
+
+def test_what_is_no_network():
+    with pytest.raises(TypeError, match="network must be a Network, got str"):
+        gradcheck("x", np.ones((3, 1)), [0])

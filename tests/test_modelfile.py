@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jitprop import modelfile
-from jitprop.files import replacing
+from jitprop.files import check_writable, replacing
 from jitprop.modelfile import ModelFileError, read, write
 
 TENSORS = {
@@ -97,6 +97,14 @@ def test_other_dtypes_are_refused(path, value):
 def test_metadata_must_be_json(path, metadata):
     with pytest.raises(TypeError):
         write(path, {}, metadata)
+
+
+@pytest.mark.parametrize("metadata", [{1: "a"}, {"a": {None: 0}}, {"a": [0, ({"b": {True: 0}},)]}])
+def test_keys_in_metadata_must_be_strings(path, metadata):
+    """JSON would write them as strings, and others would be read than were written."""
+    with pytest.raises(TypeError, match="keys in metadata must be strings, got (1|None|True) of type"):
+        write(path, {}, metadata)
+    assert not path.exists()
 
 
 def test_metadata_must_be_finite_and_names_not_reserved(path):
@@ -249,6 +257,29 @@ def test_a_link_is_followed_and_a_device_written_directly(path):
     assert link.is_symlink() and read(path)[1] == {"a": 1}
     write("/dev/null", {}, {})
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
+@pytest.mark.parametrize("text", [False, True])
+def test_a_full_disk_is_named(text):
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"), replacing("/dev/full", text) as file:
+        file.write("half" if text else b"half")
+
+
+def test_check_writable_tries(tmp_path):
+    check_writable(tmp_path / "new")
+    (tmp_path / "old").write_bytes(b"old")
+    check_writable(tmp_path / "old")
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"old"]
+    check_writable("/dev/null")
+    with pytest.raises(OSError, match="too long"):
+        check_writable(tmp_path / ("n" * 300))
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs Linux's /proc")
+def test_a_directory_that_takes_no_files_is_found_out_at_the_start():
+    with pytest.raises(OSError, match="'/proc/x'"):
+        check_writable("/proc/x")
 
 
 def test_the_error_is_a_value_error_that_pickles():

@@ -33,25 +33,25 @@ def replacing(path: str | os.PathLike[str], text: bool = False) -> Iterator[IO[A
     OSError
         The directory does not exist or cannot be written, `path` is a directory, or the disk is full.
     """
+    try:
+        with _replacing(path, text) as file:
+            yield file
+    except OSError as error:
+        if error.filename is None:  # a full disk is told of the descriptor; the person knows a name
+            error.filename = os.fspath(path)
+        raise
+
+
+@contextmanager
+def _replacing(path: str | os.PathLike[str], text: bool) -> Iterator[IO[Any]]:
     encoding, newline = ("utf-8", "") if text else (None, None)
     mode = "w" if text else "wb"
-    target = Path(os.path.realpath(path))
-    try:
-        status = os.stat(target)
-    except FileNotFoundError:
-        status = None
-    if status is not None and stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    target, status = _look(path)
     if status is not None and not stat.S_ISREG(status.st_mode):
         with open(target, mode, encoding=encoding, newline=newline) as file:
             yield file
         return
-    temporary = target.with_name(f".jitprop-{secrets.token_hex(8)}.tmp")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        # The person knows the name they gave, not the temporary one.
-        raise type(error)(error.errno, error.strerror, os.fspath(path)) from None
+    descriptor, temporary = _open_temporary(path, target)
     try:
         with open(descriptor, mode, encoding=encoding, newline=newline) as file:
             if status is not None:
@@ -64,6 +64,28 @@ def replacing(path: str | os.PathLike[str], text: bool = False) -> Iterator[IO[A
         temporary.unlink(missing_ok=True)
         raise
     _sync_directory(target.parent)
+
+
+def _look(path: str | os.PathLike[str]) -> tuple[Path, os.stat_result | None]:
+    """Where `path` leads, and what is there; None for nothing, OSError for a directory."""
+    target = Path(os.path.realpath(path))
+    try:
+        status = os.stat(target)
+    except FileNotFoundError:
+        return target, None
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    return target, status
+
+
+def _open_temporary(path: str | os.PathLike[str], target: Path) -> tuple[int, Path]:
+    """A new file beside `target`, open for writing."""
+    temporary = target.with_name(f".jitprop-{secrets.token_hex(8)}.tmp")
+    try:
+        return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), temporary
+    except OSError as error:
+        # The person knows the name they gave, not the temporary one.
+        raise type(error)(error.errno, error.strerror, os.fspath(path)) from None
 
 
 def _sync_directory(directory: Path) -> None:
@@ -82,11 +104,13 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise the OSError now that writing `path` would raise after the work is done."""
     if not os.fspath(path):
         raise FileNotFoundError(errno.ENOENT, "the name of the file to write is empty")
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    target, status = _look(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "no such directory to write to", str(target.parent))
-    place = target.parent if target.is_file() or not target.exists() else target
-    if not os.access(place, os.W_OK):
+    if status is None or stat.S_ISREG(status.st_mode):
+        # Some directories, such as /proc, take no file although their permissions say so.
+        descriptor, temporary = _open_temporary(path, target)
+        os.close(descriptor)
+        temporary.unlink()
+    elif not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))

@@ -10,7 +10,7 @@ smaller step; what still has a kink then stands on it: those entries are told an
 is widened for them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -163,6 +163,8 @@ def gradcheck(
     TypeError, ValueError
         Arrays of a wrong dtype, shape or content, an unknown parameter, a number out of range.
     """
+    if not isinstance(network, Network):
+        raise TypeError(f"network must be a Network, got {type(network).__name__}")
     problem = _Problem(network, X, Y, sample_weight)
     step = check_number("step", step, 0.0, open_low=True)
     names = list(problem.parameters) if parameters is None else _names(parameters, problem.parameters)
@@ -178,7 +180,10 @@ def gradcheck(
 
 
 def _names(parameters: Sequence[str], known: Parameters) -> list[str]:
-    names = [parameters] if isinstance(parameters, str) else list(parameters)
+    several = isinstance(parameters, Iterable) and not isinstance(parameters, str)
+    names = list(parameters) if several else [parameters]
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"parameters must be names such as ['W1', 'b2'], got {parameters!r:.60}")
     unknown = [name for name in names if name not in known]
     if unknown or not names:
         raise ValueError(f"parameters names {unknown or 'nothing'}; accepted: {', '.join(known)}")

@@ -68,6 +68,7 @@ def write(
         description = json.dumps(dict(metadata), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise type(error)(f"metadata holds what JSON cannot say: {error}") from None
+    _check_keys(metadata)
     # Wide items first, so that each tensor is aligned to its items in the file too.
     placed = sorted(arrays, key=lambda name: -arrays[name].itemsize)
     offsets, end = {}, 0
@@ -90,6 +91,21 @@ def write(
         file.write(head)
         for name in placed:
             file.write(arrays[name].data)
+
+
+def _check_keys(metadata: Mapping[str, Any]) -> None:
+    """Every key must be a string: of other keys JSON would make strings, and `read` would return those."""
+    pending: list[Any] = [metadata]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, Mapping):
+            for key in value:
+                if not isinstance(key, str):
+                    kind = type(key).__name__
+                    raise TypeError(f"keys in metadata must be strings, got {key!r:.40} of type {kind}")
+            pending.extend(value.values())
+        elif isinstance(value, (list, tuple)):
+            pending.extend(value)
 
 
 def _storable(name: str, array: np.ndarray) -> np.ndarray:
