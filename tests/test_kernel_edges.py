@@ -1,13 +1,20 @@
 """Edges of the compiled kernels: memory around the arrays, columns side by side, slices of an epoch."""
 
+import importlib
 import itertools
 
 import numpy as np
 import pytest
-from cases import DTYPES, rng
+from cases import DTYPES, SETS, rng
 
 from jitprop_kernels import jit
 from jitprop_kernels.contract import COEFFICIENTS
+
+
+@pytest.fixture(params=SETS)
+def kernels(request):
+    return importlib.import_module(f"jitprop_kernels.{request.param}")
+
 
 SHAPES = ((1, 1, 1), (1, 513, 3), (2, 5, 300), (15, 17, 33), (29, 512, 65), (257, 3, 31), (13, 255, 1))
 
@@ -119,3 +126,63 @@ def test_slices_and_orders_change_no_bit(dtype, units, layout):
     repeated = rng("repeated").integers(0, 70, 90)
     whole = epoch(dtype, units, layout, repeated, 32, weights=True)
     assert same(whole, epoch(dtype, units, layout, repeated, 32, slices=True, weights=True))
+
+
+def test_subclasses_that_hide_what_is_in_memory_are_refused(kernels):
+    Z = np.zeros((3, 2), np.float32)
+    hidden = np.ma.array([[0, 10**11]], mask=[[0, 1]], dtype=np.int64)
+    with pytest.raises(TypeError, match="Y must be"):
+        kernels.output_head(Z, hidden, "cross_entropy", "softmax")
+    for array in (np.ma.array(Z), Z.view(np.recarray)):
+        with pytest.raises(TypeError, match="Z must be"):
+            kernels.relu(array)
+
+
+def test_what_is_written_shares_no_memory_with_what_is_read(kernels):
+    row = np.zeros(len(COEFFICIENTS))
+    W = np.ones((5, 4))
+    with pytest.raises(ValueError, match="share memory"):
+        kernels.update(W[1:], W[:-1], [], row, "sgd")
+    m = np.zeros((5, 4))
+    with pytest.raises(ValueError, match="share memory"):
+        kernels.update(W, np.ones((5, 4)), [m, m], row, "adam")
+    order = np.zeros(8, np.int64)
+    parameters = [np.ones((8, 4)), order.view(np.float64).reshape(8, 1), np.ones((2, 8)), np.zeros((2, 1))]
+    X, Y = np.ones((4, 8)), np.zeros((1, 8), np.int64)
+    with pytest.raises(ValueError, match="share memory"):
+        kernels.train_epoch(
+            parameters, X, Y, order, 2, ["relu"], "softmax", "cross_entropy", "sgd", [], np.tile(row, (4, 1))
+        )
+    assert (order == 0).all() and (W == 1).all()
+
+
+@pytest.mark.parametrize("top", [1e4, 1e6])
+def test_cross_entropy_keeps_the_digits_of_close_logits_far_from_zero(kernels, top):
+    Z = np.array([[top], [top - 2], [top - 3]], np.float32)
+    expected = np.log(1 + np.exp(-2.0) + np.exp(-3.0))
+    for Y in (np.array([[1], [0], [0]], np.float32), np.array([[0]])):
+        cost, _ = kernels.output_head(Z, Y, "cross_entropy", "softmax")
+        assert abs(cost - expected) <= 1e-6 * expected
+
+
+def test_limits_at_infinity_and_nan(kernels):
+    Z = np.array([[-np.inf, np.inf, np.nan]])
+    for name in ("gelu", "silu"):
+        a, slope = getattr(kernels, name)(Z), getattr(kernels, f"{name}_derivative")(Z)
+        assert a[0, 0] == 0 and a[0, 1] == np.inf and np.isnan(a[0, 2])
+        assert slope[0, 0] == 0 and slope[0, 1] == 1 and np.isnan(slope[0, 2])
+    assert kernels.relu_derivative(Z)[0, 2] == 0 and np.isnan(kernels.elu_derivative(Z)[0, 2])
+
+
+def test_long_sums_keep_their_digits():
+    m = 300_000
+    dZ = np.random.default_rng(0).random((3, m), np.float32)
+    A_prev, W = np.random.default_rng(1).random((4, m), np.float32), np.ones((3, 4), np.float32)
+    dW, db, _ = jit.linear_backward(dZ, A_prev, W)
+    exact = dZ.astype(np.float64) @ A_prev.T.astype(np.float64) / m
+    # Pieces of at most 512 terms, whose sums are added: no term sees more than 512 + m / 512 additions.
+    bound = (512 + m / 512) * np.finfo(np.float32).eps / 2
+    assert (np.abs(dW - exact) <= bound * exact).all()
+    assert (np.abs(db[:, 0] - dZ.mean(axis=1, dtype=np.float64)) <= bound).all()
+    single = jit.linear_backward(dZ[:1], A_prev, W[:1])[0]
+    assert (np.abs(single - exact[:1]) <= bound * exact[:1]).all()

@@ -219,4 +219,4 @@ def dropout_hash(key, i, j):
 
 def dropout_threshold(rate):
     """Elements whose hash is below this number are dropped: rate * 2^32."""
-    return int(rate * 2.0**32)
+    return int(float(rate) * 2.0**32)

@@ -38,16 +38,28 @@ def plain(function):
 def describe(value):
     """What `value` is, for an error."""
     if isinstance(value, np.ndarray):
-        return f"{value.dtype} array of shape {value.shape}"
+        kind = "array" if _plain(value) else type(value).__name__
+        return f"{value.dtype} {kind} of shape {value.shape}"
     return type(value).__name__
+
+
+def _plain(array):
+    """Subclasses may hide what is in memory, as masked arrays do, from checks that call their methods."""
+    return type(array) is np.ndarray or type(array) is np.memmap
+
+
+def _plain_floats(name, array):
+    if not _plain(array) or array.dtype.char not in "fd":
+        raise TypeError(f"{name} must be a float32 or float64 array, got {describe(array)}")
+    if not array.dtype.isnative:
+        raise TypeError(f"{name} must have the machine's byte order, got dtype {array.dtype.str}")
+    if not array.flags.aligned:
+        raise ValueError(f"{name} must be aligned to its items, got address {array.ctypes.data}")
 
 
 def matrix(name, array, shape=None, dtype=None):
     """`array` must be a 2-D float32 or float64 ndarray with contiguous rows, of `shape` where that is not None."""
-    if not isinstance(array, np.ndarray) or array.dtype.char not in "fd":
-        raise TypeError(f"{name} must be a float32 or float64 array, got {describe(array)}")
-    if not array.dtype.isnative:
-        raise TypeError(f"{name} must have the machine's byte order, got dtype {array.dtype.str}")
+    _plain_floats(name, array)
     if array.ndim != 2:
         raise ValueError(f"{name} must have two dimensions, got shape {array.shape}")
     if dtype is not None and array.dtype != dtype:
@@ -63,7 +75,7 @@ def matrix(name, array, shape=None, dtype=None):
     itemsize = array.itemsize
     if (columns != itemsize and array.shape[1] > 1) or (rows < array.shape[1] * itemsize and array.shape[0] > 1):
         raise ValueError(f"{name} must have contiguous rows (numpy.ascontiguousarray), got strides {array.strides}")
-    if rows % itemsize or not array.flags.aligned:
+    if rows % itemsize:
         raise ValueError(f"{name} must be aligned to its items, got strides {array.strides}")
     return array
 
@@ -152,15 +164,19 @@ def _layer_backward(dZ, W, A_prev, Z_prev, activation_prev):
 
 def check_targets(Y, loss, n, m, dtype):
     """Y must be (n, m) of `dtype`, or for cross-entropy class indices, int64 of shape (1, m), from 0 to n - 1."""
-    if loss == "cross_entropy" and isinstance(Y, np.ndarray) and Y.dtype == np.int64:
+    if loss == "cross_entropy" and _plain(Y) and Y.dtype == np.int64:
         if Y.shape != (1, m):
             raise ValueError(f"Y of class indices has shape {Y.shape}, should be (1, {m})")
-        if not Y.flags.c_contiguous:
-            raise ValueError(f"Y must be C-contiguous, got strides {Y.strides}")
+        if not (Y.flags.c_contiguous and Y.flags.aligned and Y.dtype.isnative):
+            raise ValueError(f"Y must be C-contiguous, aligned and of native byte order, got strides {Y.strides}")
         if Y.min() < 0 or Y.max() >= n:
             raise ValueError(f"Y holds class indices from {Y.min()} to {Y.max()}, accepted: 0 to {n - 1}")
         return
     matrix("Y", Y, (n, m), dtype)
+    high = {"binary_cross_entropy": 1.0, "cross_entropy": 1.0, "poisson": math.inf}.get(loss)
+    if high is not None and not (Y.min() >= 0 and Y.max() <= high):
+        accepted = "0 to 1" if high == 1.0 else "numbers that are not negative"
+        raise ValueError(f"Y holds numbers from {Y.min():g} to {Y.max():g}, {loss} takes {accepted}")
 
 
 def check_sample_weight(sample_weight, m, dtype):
@@ -168,8 +184,8 @@ def check_sample_weight(sample_weight, m, dtype):
     if sample_weight is None:
         return
     matrix("sample_weight", sample_weight, (1, m), dtype)
-    if not (np.isfinite(sample_weight).all() and (sample_weight >= 0).all() and sample_weight.any()):
-        raise ValueError("sample_weight must hold finite numbers that are not negative, and not only zeros")
+    if not ((sample_weight >= 0).all() and 0 < sample_weight.sum(dtype=np.float64) < math.inf):
+        raise ValueError("sample_weight must hold numbers that are not negative, and not only zeros, of a finite sum")
 
 
 def _output_head(Z, Y, loss, output, sample_weight=None):
@@ -204,25 +220,55 @@ def _dropout(A, rate, key, out=None):
 
 
 def _check_coefficients(coefficients, shape):
-    if not isinstance(coefficients, np.ndarray) or coefficients.dtype != np.float64:
+    if not _plain(coefficients) or coefficients.dtype != np.float64 or not coefficients.dtype.isnative:
         raise TypeError(f"coefficients must be a float64 array, got {describe(coefficients)}")
-    if coefficients.shape != shape or not coefficients.flags.c_contiguous:
-        raise ValueError(f"coefficients has shape {coefficients.shape}, should be {shape}, C-contiguous")
+    if coefficients.shape != shape or not (coefficients.flags.c_contiguous and coefficients.flags.aligned):
+        raise ValueError(f"coefficients has shape {coefficients.shape}, should be {shape}, C-contiguous and aligned")
     if not np.isfinite(coefficients).all():
         raise ValueError("coefficients must be finite")
 
 
+def _span(array):
+    """The first address of an array without negative strides, and the one behind its last."""
+    first = array.ctypes.data
+    reach = sum((n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True))
+    return first, first + reach + array.itemsize
+
+
+def _disjoint(written, read):
+    """No array that is written may share memory with another: kernels read what they were given, not what they wrote.
+
+    Both are lists of names and arrays.
+    """
+    spans = [(*_span(array), name, True) for name, array in written]
+    spans = sorted(spans + [(*_span(array), name, False) for name, array in read])
+    end, last, last_written = 0, "", False
+    for low, high, name, is_written in spans:
+        if low < end and (is_written or last_written):
+            raise ValueError(f"{name} and {last} share memory, and one of them is written")
+        if high > end or is_written:
+            end, last, last_written = max(end, high), name, is_written
+
+
+def _slots(state, rule, each="arrays"):
+    slots = RULES[parse(rule, RULES, "rule")[0]].slots
+    if not isinstance(state, (list, tuple)):
+        raise TypeError(f"state must be a list, got {type(state).__name__}")
+    if len(state) != len(slots):
+        raise ValueError(f"state has {len(state)} {each}, rule {rule!r} needs {len(slots)}: {slots}")
+    return slots
+
+
 def _update(parameter, gradient, state, coefficients, rule):
-    name, _ = parse(rule, RULES, "rule")
     matrix("parameter", parameter)
     writable("parameter", parameter, parameter.shape, parameter.dtype)
     matrix("gradient", gradient, parameter.shape, parameter.dtype)
-    slots = RULES[name].slots
-    if len(state) != len(slots):
-        raise ValueError(f"state has {len(state)} arrays, rule {name!r} needs {len(slots)}: {slots}")
-    for slot, array in zip(slots, state, strict=True):
+    written = [("parameter", parameter)]
+    for slot, array in zip(_slots(state, rule), state, strict=True):
         writable(f"state {slot}", array, parameter.shape, parameter.dtype)
+        written.append((f"state {slot}", array))
     _check_coefficients(coefficients, (len(COEFFICIENTS),))
+    _disjoint(written, [("gradient", gradient), ("coefficients", coefficients)])
 
 
 def _dot(w, x):
@@ -235,23 +281,28 @@ def _logistic_gradient(W, b, X, Y):
     matrix("W", W, (1, None))
     matrix("b", b, (1, 1), W.dtype)
     matrix("X", X, (W.shape[1], None), W.dtype)
-    matrix("Y", Y, (1, X.shape[1]), W.dtype)
+    check_targets(Y, "binary_cross_entropy", 1, X.shape[1], W.dtype)
 
 
 def _check_parameters(name, arrays, like, dtype):
+    """`arrays` must be a list like the parameters; returns them with their names."""
+    if not isinstance(arrays, (list, tuple)):
+        raise TypeError(f"{name} must be a list of arrays, got {type(arrays).__name__}")
     if len(arrays) != len(like):
         raise ValueError(f"{name} has {len(arrays)} arrays, should have {len(like)}")
-    for i, (array, other) in enumerate(zip(arrays, like, strict=True)):
-        writable(f"{name} {'Wb'[i % 2]}{i // 2 + 1}", array, other.shape, dtype)
+    named = [(f"{name} {'Wb'[i % 2]}{i // 2 + 1}", array) for i, array in enumerate(arrays)]
+    for (own, array), other in zip(named, like, strict=True):
+        writable(own, array, other.shape, dtype)
+    return named
 
 
 def _check_order(order, m):
     if order is None:
         return m
-    if not isinstance(order, np.ndarray) or order.dtype != np.int64 or order.ndim != 1:
+    if not _plain(order) or order.dtype != np.int64 or not order.dtype.isnative or order.ndim != 1:
         raise TypeError(f"order must be a 1-D int64 array of example indices, got {describe(order)}")
-    if order.size == 0 or not order.flags.c_contiguous:
-        raise ValueError("order must be C-contiguous and not empty")
+    if order.size == 0 or not (order.flags.c_contiguous and order.flags.aligned):
+        raise ValueError("order must be C-contiguous, aligned and not empty")
     if order.min() < 0 or order.max() >= m:
         raise ValueError(f"order holds indices from {order.min()} to {order.max()}, accepted: 0 to {m - 1}")
     return order.size
@@ -289,12 +340,14 @@ def _train_epoch(
         raise TypeError(f"batch_size must be an int, got {type(batch_size).__name__}")
     if not 1 <= batch_size <= m:
         raise ValueError(f"batch_size must be from 1 to m = {m}, got {batch_size}")
-    slots = RULES[parse(rule, RULES, "rule")[0]].slots
-    if len(state) != len(slots):
-        raise ValueError(f"state has {len(state)} slots, rule {rule!r} needs {len(slots)}: {slots}")
-    for slot, arrays in zip(slots, state, strict=True):
-        _check_parameters(f"state {slot}", arrays, parameters, X.dtype)
+    written = _check_parameters("parameter", parameters, parameters, X.dtype)
+    for slot, arrays in zip(_slots(state, rule, "slots"), state, strict=True):
+        written += _check_parameters(f"state {slot}", arrays, parameters, X.dtype)
     _check_coefficients(coefficients, (-(-visited // batch_size), len(COEFFICIENTS)))
+    read = [("X", X), ("Y", Y), ("order", order), ("coefficients", coefficients), ("sample_weight", sample_weight)]
+    _disjoint(written, [(what, array) for what, array in read if array is not None])
+    if isinstance(l2, bool) or not isinstance(l2, (int, float, np.floating, np.integer)):
+        raise TypeError(f"l2 must be a number, got {type(l2).__name__}")
     if not (math.isfinite(l2) and l2 >= 0):
         raise ValueError(f"l2 must be a finite number that is not negative, got {l2}")
     if dropout is not None:

@@ -190,19 +190,27 @@ def _normal_distribution(z):
 
 
 def _gelu(z):
+    if z == -math.inf:  # the limit; the product would be a nan
+        return 0.0
     return z * _normal_distribution(z)
 
 
 def _gelu_derivative(z):
+    if math.isinf(z):  # z e^(-z^2/2) goes to 0
+        return _normal_distribution(z)
     return _normal_distribution(z) + z * math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
 
 
 def _silu(z):
+    if z == -math.inf:
+        return 0.0
     return z * _sigmoid(z)
 
 
 def _silu_derivative(z):
     a = _sigmoid(z)
+    if math.isinf(z):  # z (1 - a) or z a goes to 0
+        return a
     return a * (1.0 + z * (1.0 - a))
 
 
@@ -529,7 +537,7 @@ def dropout(A, rate, key, out=None):
     for i in range(A.shape[0]):
         for j in range(A.shape[1]):
             kept = dropout_hash(key, i, j) >= threshold
-            result[i, j] = A[i, j] / (1.0 - rate) if kept else 0.0
+            result[i, j] = A[i, j] / (1.0 - float(rate)) if kept else 0.0
     return result
 
 

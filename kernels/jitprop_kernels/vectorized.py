@@ -173,10 +173,15 @@ def softplus_derivative(Z, out=None):
     return plain(sigmoid)(Z, out)
 
 
+def _above_minus_infinity(Z):
+    """Z with the least finite number for -inf, since -inf times 0 is a nan."""
+    return np.maximum(Z, np.finfo(Z.dtype).min)
+
+
 @checked
 def gelu(Z, out=None):
     """A = Z Phi(Z), Phi the normal distribution function: exact, not the tanh formula (arXiv:1606.08415)."""
-    return np.multiply(Z, _normal_distribution(Z), out=out)
+    return np.multiply(_above_minus_infinity(Z), _normal_distribution(Z), out=out)
 
 
 @checked
@@ -192,7 +197,7 @@ def gelu_derivative(Z, out=None):
 @checked
 def silu(Z, out=None):
     """A = Z sigmoid(Z), also called swish."""
-    return np.multiply(Z, plain(sigmoid)(Z), out=out)
+    return np.multiply(_above_minus_infinity(Z), plain(sigmoid)(Z), out=out)
 
 
 @checked
@@ -200,7 +205,7 @@ def silu_derivative(Z, out=None):
     """Derivative of `silu`: s (1 + z (1 - s)) with s = sigmoid(z)."""
     S = plain(sigmoid)(Z)
     derivative = 1 - S
-    derivative *= Z
+    derivative *= np.minimum(_above_minus_infinity(Z), np.finfo(Z.dtype).max)
     derivative += 1
     return np.multiply(derivative, S, out=derivative if out is None else out)
 

@@ -14,7 +14,8 @@ from .vectors import call_address, cast, float_of, size_of, unpack, vector_at
 
 __all__ = ["CHAIN", "DERIVATIVE", "FORMULAS", "PAIR", "VALUE", "block", "elementwise", "multiply"]
 
-# Each of these is g(z, parameter, zero, one) -> (g(z), g'(z)). A comparison with nan is false: nan must take the z.
+# Each of these is g(z, parameter, zero, one) -> (g(z), g'(z)). A comparison with nan is false, which decides which
+# side a nan takes: that of z, or as in `loops` where z does not appear.
 
 
 def _linear(z, parameter, zero, one):
@@ -22,11 +23,11 @@ def _linear(z, parameter, zero, one):
 
 
 def _relu(z, parameter, zero, one):
-    return select(z < zero, zero, z), select(z < zero, zero, one)
+    return select(z < zero, zero, z), select(z >= zero, one, zero)
 
 
 def _leaky_relu(z, slope, zero, one):
-    return select(z < zero, slope * z, z), select(z < zero, slope, one)
+    return select(z < zero, slope * z, z), select(z >= zero, one, slope)
 
 
 def _sigmoid(z, parameter, zero, one):
@@ -40,8 +41,8 @@ def _tanh(z, parameter, zero, one):
 
 
 def _elu(z, alpha, zero, one):
-    below = select(z < zero, z, zero)  # expm1 + 1 would lose the digits of e^z where that is small
-    return select(z < zero, alpha * expm1(below), z), select(z < zero, alpha * exp(below), one)
+    below = select(z >= zero, zero, z)  # expm1 + 1 would lose the digits of e^z where that is small
+    return select(z >= zero, z, alpha * expm1(below)), select(z >= zero, one, alpha * exp(below))
 
 
 def _softplus(z, parameter, zero, one):

@@ -4,8 +4,9 @@ One task serves the three: C = alpha A B + bias, then a block (an activation, a 
 while it is in cache. A comes with two strides, so it may be W, W^T or dZ. B is read where it lies, or copied into
 panels: worth it when many rows of tiles read it again, and needed when it has to be transposed.
 
-Long sums are cut into pieces of at most KC, so that a panel of B stays in the first levels of cache; C keeps the
-running sums in between, in its own precision, as the registers would: cutting changes no bit.
+Long sums are cut into pieces of at most KC, so that a panel of B stays in the first levels of cache, and so that the
+rounding of millions of terms does not pile up in one sum: C takes the sum of the pieces. Where they are cut depends on
+the length of the sum only.
 """
 
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from numba.extending import register_jitable
 from . import compiling
 from .launch import bits, compiled_task, workspace
 from .panels import pack, transpose
-from .tile import RESUME, call_tile, tile
+from .tile import call_tile, tile
 from .vectors import call_address, cast, float_of, size_of, unpack
 
 __all__ = ["DIRECT", "PACKED", "TRANSPOSED", "Matrix", "parts", "product", "reading", "share"]
@@ -73,7 +74,7 @@ def _product(record, t, tasks, one):
     for k0 in range(0, k, KC):
         depth = min(KC, k - k0)
         last = k0 + depth == k
-        flags, scale = RESUME if k0 > 0 else 0, cast(float_of(alpha), one) if last else one
+        scale = cast(float_of(alpha), one)
         for g0 in range(j0, j1, _GROUP * NR):
             g1 = min(j1, g0 + _GROUP * NR)
             if b_mode != DIRECT:
@@ -94,13 +95,13 @@ def _product(record, t, tasks, one):
                     for i in range(r0, r1, step):
                         rows, place = min(step, r1 - i), c + (i * c_rs + j) * size
                         start, left, left_rs, left_cs = 0, a + (i * a_rs + k0 * a_cs) * size, a_rs, a_cs
-                        if bias != 0:
+                        if bias != 0 and k0 == 0:
                             start = bias + i * size
                         if a_packed:
                             left, left_rs, left_cs = first_strip + (i - r0) // step * strip_size, 1, strip
                         call_tile(
                             tile, rows, columns, left, left_rs, left_cs, source, stride,
-                            place, c_rs, depth, start, flags, scale,
+                            place, c_rs, depth, start, int(k0 > 0), scale,
                         )  # fmt: skip
                         if last and block != 0:
                             beside = other + (i * other_stride + j) * size

@@ -55,7 +55,7 @@ def _weigh(record, t, tasks, one):
         weight[j] = given[j]
         total += given[j]
     for j in range(count):
-        factor[j] = cast(weight[j] * (count / total), one) if total > 0.0 else one - one
+        factor[j] = cast(weight[j] / total * count, one) if total > 0.0 else one - one
 
 
 def weigh(dtype):
@@ -110,5 +110,5 @@ def dropout_record(a, out, rows, columns, rate, key, layer=0, step=0, transposed
 
     `transposed` tells that examples are rows here: the mask belongs to unit and example, however they are stored.
     """
-    scale = bits(1.0 / (1.0 - rate))
+    scale = bits(1.0 / (1.0 - float(rate)))
     return [*a, *out, rows, columns, int(transposed), dropout_threshold(rate), scale, key, layer, step]

@@ -72,7 +72,7 @@ def jit(function: Callable[..., Any] | None = None, *, parallel: bool = False) -
     """
     if function is None:
         return functools.partial(jit, parallel=parallel)
-    if config.DISABLE_JIT:  # to step through a kernel in a debugger
+    if config.DISABLE_JIT:
         return function
     return _Kernel(function, locals={}, targetoptions={"nopython": True, "parallel": parallel, **OPTIONS})
 
@@ -121,6 +121,11 @@ def compile_address(function: Callable[..., Any], signature: Any, *, parallel: b
     TypeError
         When the signature has no result type.
     """
+    if config.DISABLE_JIT:
+        raise RuntimeError(
+            "the jit kernels cannot run with NUMBA_DISABLE_JIT=1: they exist as machine code only; "
+            'unset it, or use kernels="vectorized" or "loops"'
+        )
     function = getattr(function, "py_func", function)
     arguments, result = sigutils.normalize_signature(signature)
     key = (function, arguments, result, parallel)

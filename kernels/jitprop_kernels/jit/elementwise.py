@@ -1,6 +1,6 @@
 """Activations of whole matrices, each Z, out (n, m) of float32 or float64; `out` may be Z itself.
 
-Within 2 ULP of the exact value in float32 where `functions` says so; NaN gives NaN. Formulas and their sources are in
+Within the errors that `functions` states; a nan gives what it gives in `loops`. Formulas and their sources are in
 `loops`; here each is one compiled loop (see `activations`), cut into parts for the threads when it is long.
 """
 

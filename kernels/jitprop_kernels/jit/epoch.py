@@ -14,11 +14,12 @@ from ..doors import checked
 from . import compiling
 from .launch import address_of, launch, launcher
 from .plan import WIDTH, Plan
+from .vectors import vector_at
 
 __all__ = ["train_epoch"]
 
 _KEPT = 64 * 2**20  # bytes of workspace that wait for the next call
-_STEP = COEFFICIENTS.index("step")
+_STEP, _COLUMNS = COEFFICIENTS.index("step"), len(COEFFICIENTS)
 
 # The record of the running step, which tasks read: see `batches` and `optimizers`.
 _COEFFICIENTS, _L2, _CHOSEN, _NUMBER = range(4)
@@ -39,8 +40,9 @@ def _steps(
     for s in range(costs.size):
         count = min(batch, visited - s * batch)
         tape = whole if count == batch else rest
-        step[_COEFFICIENTS] = coefficients.ctypes.data + s * coefficients.shape[1] * 8
-        step[_CHOSEN], step[_NUMBER] = order.ctypes.data + s * batch * 8, int(coefficients[s, _STEP])
+        row = coefficients + s * _COLUMNS * 8
+        step[_COEFFICIENTS], step[_CHOSEN] = row, order + s * batch * 8
+        step[_NUMBER] = int(vector_at(row, _COLUMNS, 0.0)[_STEP])
         _play(launcher, tape, 0, gathered)
         total = 0.0
         for j in range(count):
@@ -82,13 +84,14 @@ def _plan(parameters, X, Y, in_place, batch, activations, output, loss, rule, st
     if sample_weight is not None:
         arrays.append(sample_weight)
     identity = (options, X.dtype, Y.dtype, sample_weight is None, _places(arrays))
-    if getattr(_local, "identity", None) == identity:
-        return _local.plan
+    kept, plan = getattr(_local, "kept", (None, None))
+    if kept == identity:
+        return plan
     plan = Plan(
         parameters, X, Y, in_place, batch, activations, output, loss, rule, state, l2 > 0.0, rates, key, sample_weight
     )
     if plan.buffer.size <= _KEPT:
-        _local.identity, _local.plan = identity, plan
+        _local.kept = identity, plan
     return plan
 
 
@@ -153,8 +156,9 @@ def train_epoch(
         plan.array("factors", batch, plan.dtype)[:] = 1.0
     costs = np.empty(len(coefficients))
     arguments = (
-        whole.records, rest.records, (whole.gathered, whole.headed), plan.step, order, coefficients, batch, visited,
-        weights, plan.array("losses", batch, np.float64), plan.array("squares", plan.L, np.float64), float(l2), costs,
+        whole.records, rest.records, (whole.gathered, whole.headed), plan.step, address_of(order),
+        address_of(coefficients), batch, visited, weights, plan.array("losses", batch, np.float64),
+        plan.array("squares", plan.L, np.float64), float(l2), costs,
     )  # fmt: skip
     if not (whole.parallel or rest.parallel):
         return costs[: _steps(0, *arguments)]

@@ -109,9 +109,13 @@ _local = threading.local()
 
 
 def workspace(size):
-    """The address of at least `size` bytes, aligned to a cache line: scratch of this Python thread."""
-    if getattr(_local, "size", -1) < size:
-        _local.buffer = np.empty(size + 64, np.uint8)
-        _local.size = size
-    start = address_of(_local.buffer)
+    """The address of at least `size` bytes, aligned to a cache line: scratch of this Python thread.
+
+    Buffers that became too small are kept: a record that is not yet run, such as that of a call which a signal handler
+    interrupts with a larger one, may hold their address. Each is twice the one before, so they double the memory.
+    """
+    buffers = _local.__dict__.setdefault("buffers", [np.empty(0, np.uint8)])
+    if buffers[-1].size < size + 64:
+        buffers.append(np.empty(max(size + 64, 2 * buffers[-1].size), np.uint8))
+    start = address_of(buffers[-1])
     return start + -start % 64

@@ -79,7 +79,7 @@ def _elementwise_head(output, loss):
     formula = register_jitable(_logistic if loss == "binary_cross_entropy" else _LOSSES[loss])
 
     def head(record, t, tasks, one):
-        z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, factors, losses, parameter, scratch = unpack(record, 13)
+        z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, factors, losses, parameter = unpack(record, 12)
         size, zero, p = size_of(one), one - one, cast(float_of(parameter), one)
         j0, j1 = m * t // tasks, m * (t + 1) // tasks
         total, factor = vector_at(losses, m, 0.0), vector_at(factors, m, one)
@@ -155,20 +155,19 @@ def _softmax_cross_entropy_head(record, t, tasks, one):
                 for j in range(columns):
                     dZ[j] *= factor[j]
             continue
-        # -sum y (z - top - log norm), and a sum(y) - y: the targets need not sum to 1 exactly.
+        # sum y (log norm - (z - top)): top + log norm - z would lose the digits of log norm to a large top.
         for j in range(columns):
-            total[j], top[j], norm[j] = 0.0, top[j] + log(norm[j]), zero
+            total[j], norm[j] = 0.0, log(norm[j])
         for i in range(n):
             Z = vector_at(z + (i * z_stride + j0) * size, columns, one)
             Y = vector_at(y + (i * y_stride + j0) * size, columns, one)
             for j in range(columns):
-                total[j] += select(Y[j] == zero, zero, Y[j] * (top[j] - Z[j]))
-                norm[j] += Y[j]
+                total[j] += select(Y[j] == zero, zero, Y[j] * (norm[j] - (Z[j] - top[j])))
         for i in range(n):
             Y = vector_at(y + (i * y_stride + j0) * size, columns, one)
             dZ = vector_at(dz + (i * dz_stride + j0) * size, columns, one)
             for j in range(columns):
-                dZ[j] = (dZ[j] * norm[j] - Y[j]) * factor[j]
+                dZ[j] = (dZ[j] - Y[j]) * factor[j]
 
 
 def _softmax_squared_error_head(record, t, tasks, one):

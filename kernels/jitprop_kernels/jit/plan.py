@@ -191,7 +191,7 @@ class Plan:
         A_prev, examples_are_rows = self.previous(l)
         dW, db = Matrix(self.address["dW"], k), Matrix(self.address["db"], 1)
         sums = reductions.row_products(self.dtype)
-        if n == 1 and not examples_are_rows:
+        if n == 1 and not examples_are_rows:  # inner products, which sum in another order than the tile
             record = [*A_prev[:2], dZ.address, k, count, dW.address, 1, bits(mean)]
             tape.add(sums, record, share(k * count, _ELEMENTS))
         else:

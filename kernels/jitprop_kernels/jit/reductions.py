@@ -1,12 +1,12 @@
 """Sums over examples: bias gradients, products with one row, inner products.
 
-A sum runs in four vectors of partial sums, which are added in a fixed order at the end: its bits depend on its length
-and on the width of a vector only.
+A sum runs in four vectors of partial sums, which are added in a fixed order at the end, and a long one in pieces: its
+bits depend on its length and on the width of a vector only.
 """
 
 import numpy as np
 from llvmlite import ir
-from numba.extending import intrinsic
+from numba.extending import intrinsic, register_jitable
 
 from .launch import compiled_task
 from .vectors import I64, Vectors, cast, float_of, size_of, unpack, vector_at, vector_length
@@ -75,13 +75,22 @@ def _summing(weighted):
 _inner, _sum = _summing(True), _summing(False)
 
 
+@register_jitable
+def _long_inner(x, y, n, one):
+    """`_inner` in pieces whose sums are added in float64: a single sum of millions would lose its last digits."""
+    total = np.float64(0.0)
+    for p in range(0, n, PIECE):
+        place, count = p * size_of(one), min(PIECE, n - p)
+        total += _sum(x + place, 0, count, one) if y == 0 else _inner(x + place, y + place, count, one)
+    return total
+
+
 def _row_products(record, t, tasks, one):
     a, a_stride, v, rows, columns, out, out_stride, alpha = unpack(record, 8)
-    size, scale = size_of(one), cast(float_of(alpha), one)
+    size = size_of(one)
     for i in range(rows * t // tasks, rows * (t + 1) // tasks):
         target = vector_at(out + i * out_stride * size, 1, one)
-        row = a + i * a_stride * size
-        target[0] = scale * (_sum(row, 0, columns, one) if v == 0 else _inner(row, v, columns, one))
+        target[0] = cast(float_of(alpha) * _long_inner(a + i * a_stride * size, v, columns, one), one)
 
 
 def row_products(dtype):
@@ -111,7 +120,7 @@ def _squares(record, t, tasks, one):
     total = np.float64(0.0)
     for i in range(rows):
         row = w + i * w_stride * size_of(one)
-        total += _inner(row, row, columns, one)
+        total += _long_inner(row, row, columns, one)
     vector_at(out, 1, 0.0)[0] = total
 
 

@@ -2,12 +2,12 @@
 
 For MR rows and up to NV vectors of VL columns it computes ::
 
-    C[i, j] = init[i, j] + alpha * sum_p A[i, p] B[p, j]        p = 0, 1, ..., k - 1
+    C[i, j] = alpha * (bias[i] + sum_p A[i, p] B[p, j])        p = 0, 1, ..., k - 1
 
-one column of A times one row of B at a time: MR * NV independent chains of fused multiply-adds, enough to hide their
-latency, fed by NV loads and MR broadcasts. Every sum is taken in the order of p, whatever MR, NV or the columns beside
-it are, so an element's bits do not depend on how a product was cut into tiles. A has a stride for its rows and one for
-its columns, which lets one tile serve W A_prev, W^T dZ and dZ A_prev^T.
+or adds that to C, one column of A times one row of B at a time: MR * NV independent chains of fused multiply-adds,
+enough to hide their latency, fed by NV loads and MR broadcasts. Every sum is taken in the order of p, whatever MR, NV
+or the columns beside it are, so an element's bits do not depend on how a product was cut into tiles. A has a stride for
+its rows and one for its columns, which lets one tile serve W A_prev, W^T dZ and dZ A_prev^T.
 
 MR and NV follow the vector registers (Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication",
 ACM TOMS 34(3), 2008, section 6; Van Zee and van de Geijn, "BLIS", ACM TOMS 41(3), 2015): MR * NV accumulators, NV
@@ -25,11 +25,7 @@ from numba.extending import intrinsic
 from . import compiling
 from .vectors import I64, Vectors, define, vector_length
 
-__all__ = ["ADD", "RESUME", "Tile", "call_tile", "tile"]
-
-# Flags of a call.
-RESUME = 1  # the sums start from what C holds (the next block of a long k), not from the bias or zero
-ADD = 2  # C += alpha * sums, not C = alpha * sums
+__all__ = ["Tile", "call_tile", "tile"]
 
 
 class Tile(NamedTuple):
@@ -69,41 +65,30 @@ class _Body:
     def grid(self, make):
         return [[make(i, j) for j in range(self.NV)] for i in range(self.MR)]
 
-    def emit(self, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, bias, flags, alpha):
+    def emit(self, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, bias, more, alpha):
         builder = self.builder
         if self.masked:
             self.masks = [self.v.mask(columns, j * self.VL) for j in range(self.NV)]
         a_rs, a_cs, b_rs, c_rs = (builder.mul(x, I64(self.v.size)) for x in (a_rs, a_cs, b_rs, c_rs))
         row = [builder.add(c, builder.mul(c_rs, I64(i))) for i in range(self.MR)]
-        sums = self.initial(row, bias, flags)
-        sums = self.accumulate(sums, a, a_rs, a_cs, b, b_rs, k)
-        self.finish(sums, row, flags, alpha)
+        sums = self.accumulate(self.initial(bias), a, a_rs, a_cs, b, b_rs, k)
+        self.finish(sums, row, more, alpha)
 
-    def initial(self, row, bias, flags):
-        """The first value of every sum: C itself (RESUME), the bias of its row, or zero where `bias` is null."""
-        builder = self.builder
-        resume, fresh, biased, start = (
-            builder.append_basic_block(name) for name in ("resume", "fresh", "biased", "start")
-        )
-        flagged = builder.and_(flags, I64(RESUME))
-        builder.cbranch(builder.icmp_unsigned("!=", flagged, I64(0)), resume, fresh)
-        builder.position_at_end(resume)
-        held = self.grid(lambda i, j: self.load(row[i], j))
-        builder.branch(start)
-        builder.position_at_end(fresh)
+    def initial(self, bias):
+        """The first value of every sum: the bias of its row, or zero where `bias` is null."""
+        builder, before = self.builder, self.builder.block
+        biased, start = builder.append_basic_block("biased"), builder.append_basic_block("start")
         builder.cbranch(builder.icmp_unsigned("!=", bias, I64(0)), biased, start)
         builder.position_at_end(biased)
-        step = I64(self.v.size)
-        values = [
-            self.v.splat(self.v.load_scalar(builder.add(bias, builder.mul(step, I64(i))))) for i in range(self.MR)
-        ]
+        size = I64(self.v.size)
+        addresses = [builder.add(bias, builder.mul(size, I64(i))) for i in range(self.MR)]
+        values = [self.v.splat(self.v.load_scalar(address)) for address in addresses]
         builder.branch(start)
         builder.position_at_end(start)
 
         def phi(i, j):
             value = builder.phi(self.v.type)
-            value.add_incoming(held[i][j], resume)
-            value.add_incoming(self.v.zero, fresh)
+            value.add_incoming(self.v.zero, before)
             value.add_incoming(values[i], biased)
             return value
 
@@ -150,11 +135,11 @@ class _Body:
         builder.position_at_end(after)
         return total
 
-    def finish(self, sums, row, flags, alpha):
-        """Scale and store. alpha = 1 leaves every bit."""
+    def finish(self, sums, row, more, alpha):
+        """Scale, and store or add to what is there. alpha = 1 leaves every bit."""
         builder = self.builder
         scale = self.v.splat(alpha)
-        added = builder.icmp_unsigned("!=", builder.and_(flags, I64(ADD)), I64(0))
+        added = builder.icmp_unsigned("!=", more, I64(0))
         add, put, end = (builder.append_basic_block(name) for name in ("add", "put", "end"))
         builder.cbranch(added, add, put)
         builder.position_at_end(add)
@@ -181,7 +166,7 @@ def _dispatcher(MR, NV, VL):
     """An intrinsic that runs the tile of `rows` rows and just as many vectors as `columns` needs."""
 
     @intrinsic
-    def run(typingctx, rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, bias, flags, alpha):
+    def run(typingctx, rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, bias, more, alpha):
         signature = types.void(*[types.intp] * 12, alpha)
 
         def codegen(context, builder, signature, args):
@@ -218,16 +203,19 @@ def tile(dtype):
     MR, NV, VL = _shape(dtype.itemsize)
     run = _dispatcher(MR, NV, VL)
 
-    def register_tile(rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, bias, flags, alpha):
-        run(rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, bias, flags, alpha)
+    def register_tile(rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, bias, more, alpha):
+        run(rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, bias, more, alpha)
 
     scalar = types.float32 if dtype == np.float32 else types.float64
     return Tile(compiling.compile_address(register_tile, types.void(*[types.intp] * 12, scalar)), MR, NV, VL)
 
 
 @intrinsic
-def call_tile(typingctx, address, rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, bias, flags, alpha):
-    """Call the tile at `address`: rows <= MR, columns <= NR, strides in elements; a, b, c and bias are addresses."""
+def call_tile(typingctx, address, rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, bias, more, alpha):
+    """Call the tile at `address`.
+
+    rows <= MR, columns <= NR; strides in elements; a, b, c and bias are addresses, bias may be 0; `more` adds to C.
+    """
     signature = types.void(*[types.intp] * 13, alpha)
 
     def codegen(context, builder, signature, args):
