@@ -123,8 +123,16 @@ BAD_TARGETS = {
         "softmax",
         np.array(list("abcabcabcab")),
         TypeError,
-        "Y must hold real numbers.*got text",
+        r"Y must hold real numbers.*got text; numpy.unique\(Y, return_inverse=True\) gives the labels",
     ),
+    "softmax: a row": ("softmax", CLASSES[np.newaxis] + 1, ValueError, r"Y\[0, 2\] is class 3"),
+    "sigmoid: text in objects": (
+        "sigmoid",
+        np.array(["yes", "no"] * 5 + ["no"], object),
+        TypeError,
+        r"Python objects such as 'yes'; numpy.unique\(Y",
+    ),
+    "linear: text": ("linear", ["1"] * 11, TypeError, "Y must hold real numbers.*got text$"),
     "softmax: transposed": (
         "softmax",
         np.eye(3)[CLASSES],
@@ -160,13 +168,13 @@ BAD_TARGETS = {
         "sigmoid",
         LABELS * 2,
         ValueError,
-        r"Y\[0, 1\] is 2; accepted for output 'sigmoid' with.*: from 0 to 1; more than two classes",
+        r"Y\[1\] is 2; accepted for output 'sigmoid' with.*: from 0 to 1; more than two classes",
     ),
     "sigmoid: -1 and 1": (
         "sigmoid",
         LABELS * 2 - 1,
         ValueError,
-        r"Y\[0, 0\] is -1.*labels -1 and 1 give \(Y \+ 1\) / 2",
+        r"Y\[0\] is -1.*labels -1 and 1 give \(Y \+ 1\) / 2",
     ),
     "sigmoid: too many": (
         "sigmoid",
@@ -180,10 +188,12 @@ BAD_TARGETS = {
         ValueError,
         r"Y has shape \(11, 1\), should be \(1, 11\).*Y\.T",
     ),
-    "sigmoid: nan": ("sigmoid", with_value(LABELS, 4, np.nan), ValueError, r"Y\[0, 4\] is nan"),
+    "sigmoid: nan": ("sigmoid", with_value(LABELS, 4, np.nan), ValueError, r"Y\[4\] is nan"),
+    "sigmoid: a row": ("sigmoid", LABELS[np.newaxis] * 2, ValueError, r"Y\[0, 1\] is 2; accepted"),
+    "sigmoid: nan in a row": ("sigmoid", with_value([LABELS], (0, 4), np.nan), ValueError, r"Y\[0, 4\] is nan"),
     "sigmoid: empty": ("sigmoid", [], ValueError, r"Y has shape \(0,\)"),
     "sigmoid: None": ("sigmoid", None, TypeError, "Y must hold real numbers"),
-    "linear: inf": ("linear", with_value(NUMBERS, 10, np.inf), ValueError, r"Y\[0, 10\] is inf"),
+    "linear: inf": ("linear", with_value(NUMBERS, 10, np.inf), ValueError, r"Y\[10\] is inf"),
     "linear: inf in float32": (
         "linear",
         NUMBERS * 1e40,
@@ -226,7 +236,7 @@ def test_targets_of_poisson_are_not_negative():
     refuses(
         net,
         ValueError,
-        r"Y\[0, 3\] is -1; accepted.*'poisson': numbers that are not negative",
+        r"Y\[3\] is -1; accepted.*'poisson': numbers that are not negative",
         X,
         with_value(LABELS, 3, -1),
     )

@@ -59,8 +59,9 @@ def check_integer(name: str, value: Any, low: int, high: int | None = None) -> i
     return int(value)
 
 
-def as_numbers(name: str, value: Any) -> Array:
-    """`value` as an array of booleans, integers or floats, without a copy of an array."""
+def as_numbers(name: str, value: Any, for_text: str = "") -> Array:
+    """`value` as an array of booleans, integers or floats, without a copy; `for_text` is told whoever gives
+    text."""
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(f"{name} has masked entries; fill them or leave their examples out")
     if hasattr(value, "tocsr"):
@@ -71,7 +72,9 @@ def as_numbers(name: str, value: Any) -> Array:
     except ValueError as error:
         raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from None
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers (booleans, integers or floats), got {_contents(array)}")
+        text = array.dtype.kind in "UST" or any(isinstance(value, str) for value in array.flat)
+        found = _contents(array) + (for_text if text else "")
+        raise TypeError(f"{name} must hold real numbers (booleans, integers or floats), got {found}")
     return array
 
 
@@ -83,7 +86,7 @@ def _contents(array: Array) -> str:
     if array.dtype.kind == "O" and array.size:
         others = [value for value in array.flat if not isinstance(value, numbers.Real)]
         return f"Python objects such as {others[0]!r:.40}" if others else "Python objects; use .astype(float)"
-    kinds = {"O": "Python objects", "U": "text", "S": "bytes", "c": "complex numbers"}
+    kinds = {"O": "Python objects", "U": "text", "T": "text", "S": "bytes", "c": "complex numbers"}
     return kinds.get(array.dtype.kind, str(array.dtype))
 
 
@@ -119,6 +122,11 @@ def _refuse(name: str, index: tuple[int, ...], value: Any, original: Any) -> Non
     if np.isfinite(original):
         given += f", which is {value} in the network's {value.dtype}"
     raise ValueError(f"{entry} is {given}; every entry of {name} must be finite")
+
+
+def _entry(name: str, array: Array, j: int, i: int = 0) -> str:
+    """The place of example j in `array` as it was given: (m,), or with rows."""
+    return f"{name}[{j}]" if array.ndim == 1 else f"{name}[{i}, {j}]"
 
 
 def as_inputs(X: Any, architecture: "Architecture", name: str = "X") -> Array:
@@ -187,8 +195,9 @@ def check_targets(Y: Any, architecture: "Architecture", m: int, name: str = "Y")
         loss: for sigmoid outside 0 to 1, for softmax columns that are no probabilities or indices out of
         range, for the loss ``poisson`` negative numbers.
     """
-    array = as_numbers(name, Y)
     n, output = architecture.units[-1], architecture.output
+    labels = f"; numpy.unique({name}, return_inverse=True) gives the labels and the indices to train on"
+    array = as_numbers(name, Y, labels if output in ("sigmoid", "softmax") else "")
     if output == "softmax" and (array.ndim == 1 or (array.ndim == 2 and array.shape[0] == 1)):
         indices = _class_indices(name, array, n, m)
         return indices if architecture.loss == "cross_entropy" else _one_hot(indices, n, architecture.dtype)
@@ -197,16 +206,14 @@ def check_targets(Y: Any, architecture: "Architecture", m: int, name: str = "Y")
         accepted += f", or ({m},) of class indices"
     elif n == 1:
         accepted += f" or ({m},)"
-        if array.shape == (m,):
-            array = array.reshape(1, m)
-    if array.shape != (n, m):
+    if array.shape != (n, m) and not (n == 1 and array.shape == (m,)):
         hint = ""
         if array.shape == (m, n):
             hint = f". Columns are examples: give {name}.T"
         elif array.ndim == 1 and n > 1:
             hint = f"; class indices go with output='softmax', here the output is {output!r}"
         raise ValueError(f"{name} has shape {array.shape}, should be {accepted} as X has {m} columns{hint}")
-    result = np.ascontiguousarray(cast(name, array, architecture.dtype))
+    result = np.ascontiguousarray(cast(name, array, architecture.dtype).reshape(n, m))
     _check_values(name, result, array, architecture)
     return result
 
@@ -219,13 +226,15 @@ def _class_indices(name: str, array: Array, n: int, m: int) -> Array:
         exact = np.isfinite(flat) & (np.trunc(flat) == flat)
         if not exact.all():
             i = int(np.argmin(exact))
-            raise ValueError(f"{name}[{i}] is {flat[i]}; class indices are whole numbers from 0 to {n - 1}")
+            entry = _entry(name, array, i)
+            raise ValueError(f"{entry} is {flat[i]}; class indices are whole numbers from 0 to {n - 1}")
     # Compared before the cast to int64, in which a large unsigned or float number would wrap around.
     low, high = flat.min(), flat.max()
     if low < 0 or high >= n:
         i = int(np.argmin(flat) if low < 0 else np.argmax(flat))
         hint = "; classes are counted from 0" if low == 1 and high == n else ""
-        raise ValueError(f"{name}[{i}] is class {flat[i]}; accepted for {n} classes: 0 to {n - 1}{hint}")
+        entry = _entry(name, array, i)
+        raise ValueError(f"{entry} is class {flat[i]}; accepted for {n} classes: 0 to {n - 1}{hint}")
     return flat.astype(np.int64).reshape(1, m)
 
 
@@ -253,7 +262,7 @@ def _check_values(name: str, result: Array, original: Array, architecture: "Arch
         elif output == "sigmoid" and result.max() > 1:
             hint = "; more than two classes need output='softmax' with a unit for each"
         raise ValueError(
-            f"{name}[{i}, {j}] is {result[i, j]:g}; "
+            f"{_entry(name, original, j, i)} is {result[i, j]:g}; "
             f"accepted for output {output!r} with loss {loss!r}: {accepted}{hint}"
         )
     if output == "softmax":
@@ -263,8 +272,7 @@ def _check_values(name: str, result: Array, original: Array, architecture: "Arch
         if off.any():
             j = int(np.argmax(off))
             raise ValueError(
-                f"column {j} of {name} sums to {sums[j]:g}; "
-                "columns must be one-hot or probabilities that sum to 1"
+                f"column {j} of {name} sums to {sums[j]:g}; columns must be one-hot or probabilities that sum to 1"
             )
 
 
@@ -284,13 +292,11 @@ def check_sample_weight(
         return None
     array = as_numbers(name, sample_weight)
     if array.shape not in ((m,), (1, m)):
-        raise ValueError(
-            f"{name} has shape {array.shape}, should be ({m},) or (1, {m}): a weight for each column of X"
-        )
+        raise ValueError(f"{name} has shape {array.shape}, should be ({m},) or (1, {m}): a weight for each column of X")
     result = np.ascontiguousarray(cast(name, array, architecture.dtype).reshape(1, m))
     if result.min() < 0:
         j = int(np.argmin(result))
-        raise ValueError(f"{name}[{j}] is {result[0, j]:g}; weights must not be negative")
+        raise ValueError(f"{_entry(name, array, j)} is {result[0, j]:g}; weights must not be negative")
     if not result.any():
         raise ValueError(f"{name} holds only zeros; at least one example must count")
     return result
