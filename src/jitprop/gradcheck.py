@@ -107,9 +107,7 @@ class GradientCheck:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         for name, check in self.arrays.items():
-            lines += _places("wrong", name, check.wrong) + _places(
-                "no derivative, on a kink", name, check.kinks
-            )
+            lines += _places("wrong", name, check.wrong) + _places("no derivative, on a kink", name, check.kinks)
         return "\n".join(lines)
 
 
@@ -171,15 +169,13 @@ def gradcheck(
     analytic = problem.gradients()
     noise = problem.rounding(analytic)
     if directions is None:
-        return GradientCheck(
-            {name: _each_entry(problem, name, analytic[name], step, noise) for name in names}
-        )
+        return GradientCheck({name: _each_entry(problem, name, analytic[name], step, noise) for name in names})
     count = check_integer("directions", directions, 1)
     chosen = {name: analytic[name] for name in names}
     return GradientCheck({"directions": _along(problem, chosen, count, step, noise, seed)})
 
 
-def _names(parameters: Sequence[str], known: Parameters) -> list[str]:
+def _names(parameters: Any, known: Parameters) -> list[str]:
     several = isinstance(parameters, Iterable) and not isinstance(parameters, str)
     names = list(parameters) if several else [parameters]
     if not all(isinstance(name, str) for name in names):
@@ -247,9 +243,7 @@ class _Problem:
             return None
         return (right - left) / (2 * h)
 
-    def compare(
-        self, move: dict[str, Array], derivative: float, h: float, noise: float
-    ) -> tuple[float | None, bool]:
+    def compare(self, move: dict[str, Array], derivative: float, h: float, noise: float) -> tuple[float | None, bool]:
         """The numeric derivative, None on a kink, and whether it agrees with `derivative` at a small enough
         step."""
         numeric = None
