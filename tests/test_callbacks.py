@@ -251,6 +251,27 @@ def test_bar(monkeypatch, columns):
     assert terminal.getvalue().endswith("\r" + " " * (columns - 1) + "\r")
 
 
+def test_time_left_leaves_compiling_out(monkeypatch):
+    now, compiled = [100.0], [0.0]
+    monkeypatch.setattr("jitprop.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("jitprop.progress.compile_seconds", lambda: compiled[0])
+    monkeypatch.setenv("COLUMNS", "80")
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    progress = Progress(10, None)
+
+    def drawn(seconds, compiling, epochs):
+        now[0] += seconds + compiling
+        compiled[0] += compiling
+        terminal.truncate(0)
+        progress.step(epochs, 0.25)
+        return terminal.getvalue()
+
+    assert "epoch 1/10  cost 0.25" in (first := drawn(1.0, 8.0, 0.1)) and "left" not in first
+    assert "0:09 left" in drawn(0.9, 0.0, 1.0)
+    assert "0:08 left" in drawn(1.0, 5.0, 2.0)  # validation compiles kernels of its own
+
+
 def test_bar_without_a_console(monkeypatch, data):
     monkeypatch.setattr("sys.stderr", None)
     network().fit(*data, epochs=1)

@@ -7,6 +7,7 @@ import sys
 import time
 
 from .history import History
+from .kernelsets import compile_seconds
 
 __all__ = ["Progress"]
 
@@ -31,19 +32,22 @@ class Progress:
         self._lines = verbose is True
         # Standard error is None where a program has no console.
         self._bar = verbose is None and sys.stderr is not None and sys.stderr.isatty()
-        self._began = time.monotonic()
-        self._next = self._began + PATIENCE
+        self._next = time.monotonic() + PATIENCE
+        self._first: tuple[float, float, float] | None = None
         self._drawn = False
 
     def step(self, epochs: float, cost: float) -> None:
         """Draw the bar when it is time to: `epochs` are done, with fractions; `cost` is the last batch's."""
+        if not self._bar:
+            return
         now = time.monotonic()
-        if not self._bar or now < self._next:
+        if self._first is None:
+            self._first = epochs, now, compile_seconds()
+        if now < self._next:
             return
         self._next = now + INTERVAL
-        left = (now - self._began) * (self._epochs - epochs) / epochs if epochs else 0.0
         number = min(int(epochs) + 1, self._epochs)
-        text = f" epoch {number}/{self._epochs}  cost {cost:.4g}  {_clock(left)} left"
+        text = f" epoch {number}/{self._epochs}  cost {cost:.4g}{self._left(epochs, now)}"
         columns = shutil.get_terminal_size().columns - 1  # a full line would make some terminals scroll
         width = min(columns - len(text) - 2, 40)
         if width >= 5:
@@ -51,6 +55,15 @@ class Progress:
             text = f"[{'#' * filled}{'.' * (width - filled)}]{text}"
         self._write(f"\r{text[:columns].ljust(columns)}")
         self._drawn = True
+
+    def _left(self, epochs: float, now: float) -> str:
+        """The time left at the pace since the first call: what comes before it, and compiling, is not repeated."""
+        assert self._first is not None
+        begun, began, compiled = self._first
+        if epochs <= begun:
+            return ""
+        seconds = max(now - began - (compile_seconds() - compiled), 0.0)
+        return f"  {_clock(seconds * (self._epochs - epochs) / (epochs - begun))} left"
 
     def epoch(self, history: History) -> None:
         """Print the line of the epoch that ended."""
