@@ -85,7 +85,7 @@ def test_train_says_what_it_did_and_saves(table, here, capsys):
         "fate, 2 classes: leaves, stays (1 stands for stays)",
         "4 used, as 6 rows of X",
         "city: category, one-hot: 'Bern', 'Oslo', 'Rome'",
-        "W2 (4, 8)",
+        "2      (4, 8)",
         "3 epochs of adam",
         "always answering",
         "model.jitprop",
