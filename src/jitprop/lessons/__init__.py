@@ -32,18 +32,18 @@ __all__ = [
 ]
 
 LESSONS = {
-    "vectorization": "one dot product, from the Python loop to the compiled kernel",
-    "logistic": "logistic regression with two loops, one and none; why dz = a - y",
-    "broadcasting": "what NumPy stretches, what it refuses, and the rank-1 trap",
-    "graph": "derivatives edge by edge, from the end of a computation back",
-    "descent": "downhill on a cost, with learning rates too small and too large",
-    "shapes": "every array of a network, layer by layer, before anything is run",
-    "initialization": "zero, equal, small and right weights; units that stay twins",
-    "activations": "curves, slopes, saturation, and what happens without them",
-    "depth": "shallow against deep at equal size, and what more data does",
-    "step": "one forward and one backward pass, every array of it",
+    "vectorization": "one dot product, from Python loop to compiled kernel",
+    "logistic": "logistic regression in two loops, one, none; dz = a - y",
+    "broadcasting": "what NumPy stretches and refuses; the rank-1 trap",
+    "graph": "derivatives edge by edge, walking back from the end",
+    "descent": "downhill on a cost, in steps too small and too large",
+    "shapes": "every array of a network before anything is run",
+    "initialization": "weights zero, equal, small, right; units that stay twins",
+    "activations": "curves, slopes, saturation, and layers without them",
+    "depth": "shallow against deep at equal size; more data",
+    "step": "one pass forward and back, every array of it",
     "gradcheck": "backpropagation against numerical derivatives",
-    "images": "pictures into columns, cats into 1 and the rest into 0, and houses",
+    "images": "pictures into columns, cat or not; houses and ReLU",
 }
 
 

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import io
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ __all__ = ["Exercise", "Page", "Picture", "kernels", "numba_missing"]
 
 WIDTH = 78
 BOLD, PLAIN = "\033[1m", "\033[0m"
+GLUE = "\N{NO-BREAK SPACE}"  # textwrap does not break there
 
 
 def numba_missing() -> str:
@@ -68,7 +70,8 @@ class Page:
         self.wait = wait
         self.bold = self.out.isatty() and "NO_COLOR" not in os.environ
 
-    def _line(self, text: str = "") -> None:
+    def line(self, text: str = "") -> None:
+        """A line as it is."""
         self.out.write(text + "\n")
 
     def _strong(self, text: str) -> str:
@@ -76,27 +79,27 @@ class Page:
 
     def title(self, number: int, name: str, about: str) -> None:
         """The head of the page."""
-        self._line(self._strong(f"Lesson {number}: {name}"))
-        self._line(about)
+        self.line(self._strong(f"Lesson {number}: {name}"))
+        self.line(about)
         missing = numba_missing()
         if missing:
-            self._line(missing)
-        self._line()
+            self.line(missing)
+        self.line()
 
     def heading(self, text: str) -> None:
         """A heading above a part of the lesson."""
-        self._line(self._strong(f"── {text} " + "─" * max(WIDTH - 4 - len(text), 3)))
-        self._line()
+        self.line(self._strong(f"── {text} " + "─" * max(WIDTH - 4 - len(text), 3)))
+        self.line()
 
     def text(self, text: str) -> None:
-        """A paragraph, wrapped; line breaks in `text` do not count."""
-        self._line(_wrapped(text))
-        self._line()
+        """A paragraph, wrapped; line breaks in `text` do not count, and `code` between backticks stays together."""
+        self.line(_wrapped(text))
+        self.line()
 
     def code(self, text: str) -> None:
         """Lines that stay as they are, indented: formulas, arrays, programs, tables."""
-        self._line(textwrap.indent(textwrap.dedent(text).strip("\n"), "    "))
-        self._line()
+        self.line(textwrap.indent(textwrap.dedent(text).strip("\n"), "    "))
+        self.line()
 
     def table(self, rows: Sequence[Sequence[object]], left: int = 1) -> None:
         """Rows of cells in columns, the first row being the head; `left` columns are aligned to the left."""
@@ -107,8 +110,8 @@ class Page:
                 cell.ljust(width) if i < left else cell.rjust(width)
                 for i, (cell, width) in enumerate(zip(row, widths, strict=True))
             )
-            self._line(("    " + "   ".join(aligned)).rstrip())
-        self._line()
+            self.line(("    " + "   ".join(aligned)).rstrip())
+        self.line()
 
     def predict(self, question: str) -> None:
         """A question to think about before reading on."""
@@ -117,7 +120,7 @@ class Page:
             self.out.write("         (your guess first, then Enter) ")
             self.out.flush()
             sys.stdin.readline()
-            self._line()
+            self.line()
 
     def answer(self, text: str) -> None:
         """The answer to the question before."""
@@ -125,31 +128,32 @@ class Page:
 
     def _marked(self, mark: str, text: str) -> None:
         lines = _wrapped(text, 9).splitlines()
-        self._line(self._strong(f"{mark:<9}") + lines[0][9:])
+        self.line(self._strong(f"{mark:<9}") + lines[0][9:])
         for line in lines[1:]:
-            self._line(line)
-        self._line()
+            self.line(line)
+        self.line()
 
     def exercise(self, name: str, exercise: Exercise) -> None:
         """The exercise at the end, and the command that checks it."""
         self.heading("Exercise")
         self.text(exercise.task)
         self.code(exercise.start)
-        self._line("Put it into a file and let it be checked:")
-        self._line()
-        self._line(f"    jitprop lesson {name} --check my_{exercise.function}.py")
+        self.line("Put it into a file and let it be checked:")
+        self.line()
+        self.line(f"    jitprop lesson {name} --check my_{exercise.function}.py")
 
 
 def _wrapped(text: str, indent: int = 0) -> str:
     margin = " " * indent
+    together = re.sub(r"`([^`]+)`", lambda code: code[1].replace(" ", GLUE), " ".join(text.split()))
     return textwrap.fill(
-        " ".join(text.split()),
+        together,
         WIDTH,
         initial_indent=margin,
         subsequent_indent=margin,
         break_long_words=False,
         break_on_hyphens=False,
-    )
+    ).replace(GLUE, " ")
 
 
 class Picture:
