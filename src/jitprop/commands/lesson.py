@@ -1,7 +1,9 @@
 """``jitprop lesson``: list the lessons, or read one."""
 
 import argparse
+import os
 import sys
+import textwrap
 from typing import Any
 
 from .. import lessons
@@ -22,24 +24,42 @@ def add(subparsers: Any) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="one of the names in the list")
     parser.add_argument("--plot", metavar="FILE", help="also write the lesson's picture, with matplotlib")
     parser.add_argument(
+        "--check", metavar="FILE.py", help="check your answer to the exercise; exit code 1 if it is not right"
+    )
+    parser.add_argument(
         "--no-wait", action="store_true", help="show answers at once (at a terminal each waits for Enter)"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List, or run a lesson."""
-    if arguments.name is None:
-        if arguments.plot is not None:
-            raise ValueError("--plot needs the name of a lesson: jitprop lesson NAME --plot FILE")
+    """List the lessons, run one, or check an answer; 1 if the answer is not right."""
+    name = arguments.name
+    if name is None:
+        if arguments.plot is not None or arguments.check is not None:
+            raise ValueError(f"which lesson? Its name comes first, one of {', '.join(lessons.LESSONS)}")
         print(f"Twelve lessons; jitprop lesson NAME runs one.\n\n{lessons.overview()}")
         return 0
-    lesson = lessons.load(arguments.name)
+    lesson = lessons.load(name)
     if arguments.plot is not None:
         if not hasattr(lesson, "draw"):
-            raise ValueError(f"the lesson {arguments.name!r} has no picture")
+            raise ValueError(f"the lesson {name!r} has no picture")
         check_writable(arguments.plot)
-    lessons.run(arguments.name, wait=not arguments.no_wait and sys.stdin.isatty() and sys.stdout.isatty())
+    right = True
+    if arguments.check is not None:
+        report = lessons.check(name, arguments.check)
+        print(_wrapped(str(report)))
+        right = report.ok
+    else:
+        lessons.run(name, wait=not arguments.no_wait and sys.stdin.isatty() and sys.stdout.isatty())
     if arguments.plot is not None:
-        lessons.figure(arguments.name, arguments.plot)
-        print(f"\npicture saved: {arguments.plot}")
-    return 0
+        lessons.figure(name, arguments.plot)
+        print(f"\npicture saved: {os.path.abspath(arguments.plot)}")
+    return 0 if right else 1
+
+
+def _wrapped(text: str) -> str:
+    """Long lines of a report, wrapped under their dash."""
+    return "\n".join(
+        textwrap.fill(line, 80, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+        for line in text.splitlines()
+    )

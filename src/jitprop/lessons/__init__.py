@@ -12,9 +12,12 @@ The notebooks of docs/lessons call the same functions: ``lessons.picture("descen
 
 import importlib
 import os
+from collections.abc import Callable
 from types import ModuleType
-from typing import TextIO
+from typing import Any, TextIO
 
+from .. import exercises
+from ..exercises import Report
 from .page import Exercise, Page, Picture, kernels, numba_missing
 
 __all__ = [
@@ -22,6 +25,8 @@ __all__ = [
     "Exercise",
     "Page",
     "Picture",
+    "Report",
+    "check",
     "figure",
     "kernels",
     "load",
@@ -93,3 +98,31 @@ def picture(name: str) -> Picture:
 def figure(name: str, path: str | os.PathLike[str]) -> None:
     """Write the picture of a lesson to a file (PNG, SVG, PDF, ...) that appears whole or not at all."""
     picture(name).save(path)
+
+
+def check(name: str, what: Callable[..., Any] | str | os.PathLike[str]) -> Report:
+    """Check a student's answer to the exercise of a lesson.
+
+    Parameters
+    ----------
+    name : str
+        The lesson.
+    what : callable, str or path
+        The function, or the .py file that defines it.
+
+    Returns
+    -------
+    Report
+        True if it is right; printed, it says what is wrong.
+
+    Raises
+    ------
+    ValueError
+        There is no such lesson.
+    OSError
+        There is no such file.
+    """
+    exercise: Exercise = load(name).EXERCISE
+    return exercises.check(
+        what, exercise.function, reference=exercise.reference, cases=list(exercise.cases) if exercise.cases else None
+    )

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jitprop_kernels import vectorized
+
 from .. import datasets, plots, textplots
 from ..network import Network
 from ..optimizers import SGD
@@ -12,7 +14,7 @@ from .page import Exercise, Page, kernels
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["EXERCISE", "RATES", "START", "X", "Y", "Path", "compare", "cost", "draw", "run", "walk"]
+__all__ = ["EXERCISE", "RATES", "START", "X", "Y", "Path", "compare", "cost", "descend", "draw", "run", "walk"]
 
 # Eight examples of one feature; the labels overlap, so that the lowest cost lies at finite w and b.
 X = np.array([[-2.0, -1.0, -0.5, 0.5, 1.0, 1.5, 2.5, 3.0]])
@@ -21,6 +23,24 @@ START = (-2.0, 2.0)
 RATES = {"too small": 0.05, "well": 2.0, "too large": 20.0}
 STEPS = 30
 HIDDEN, LEARNING_RATES, EPOCHS = (1, 4, 16), (0.01, 0.3, 3.0, 30.0), 300
+
+def descend(W: Any, b: Any, X: Any, Y: Any, learning_rate: float, iterations: int) -> tuple[Any, Any]:
+    """Gradient descent for logistic regression on all examples at once, from W and b, which stay as they are."""
+    for _ in range(iterations):
+        _, dW, db = vectorized.logistic_gradient(W, b, X, Y)
+        W, b = W - learning_rate * dW, b - learning_rate * db
+    return W, b
+
+
+def _cases() -> list[tuple[Any, ...]]:
+    generator = np.random.default_rng(0)
+    cases: list[tuple[Any, ...]] = []
+    sizes = ((2, 5, 0.5, 1), (3, 7, 0.1, 4), (1, 8, 2.0, 10), (4, 1, 0.5, 3))
+    for n_x, m, learning_rate, iterations in sizes:
+        W, b, x = (generator.standard_normal(shape) for shape in ((1, n_x), (1, 1), (n_x, m)))
+        cases.append((W, b, x, (generator.random((1, m)) < 0.5).astype(float), learning_rate, iterations))
+    return cases
+
 
 EXERCISE = Exercise(
     function="descend",
@@ -34,6 +54,8 @@ EXERCISE = Exercise(
         ...
         return W, b
     """,
+    reference=descend,
+    cases=_cases(),
 )
 
 
@@ -159,7 +181,7 @@ def _hyper_parameters(page: Page) -> None:
 def draw() -> "Figure":
     """The three paths on the surface of J, and the cost along them."""
     figure, (left, right) = plots.new_figure(1, 2, 6.0, 4.2)
-    w, b = np.linspace(-4, 19, 93), np.linspace(-4, 4, 65)
+    w, b = np.linspace(-4, 19, 93), np.linspace(-6, 7, 66)
     surface = np.array([[cost(x, y)[0] for x in w] for y in b])
     left.contourf(w, b, surface, levels=np.geomspace(surface.min(), surface.max(), 18), cmap="Blues", alpha=0.8)
     for (name, rate), color in zip(RATES.items(), ("C2", "C1", "C3"), strict=True):
@@ -169,7 +191,8 @@ def draw() -> "Figure":
         left.plot(path.w[:shown], path.b[:shown], "o-", color=color, markersize=3, linewidth=1, label=label)
         right.plot(path.J, "o-", color=color, markersize=3, linewidth=1, label=label)
     left.plot(*START, "ks", markersize=6)
-    left.set(xlim=(w[0], w[-1]), ylim=(b[0], b[-1]), xlabel="w", ylabel="b", title="paths on J(w, b) (of the red one 7 steps)")
+    left.set(xlim=(w[0], w[-1]), ylim=(b[0], b[-1]), xlabel="w", ylabel="b")
+    left.set_title("paths on J(w, b); 7 steps of the red")
     right.set(xlabel="step", ylabel="J", yscale="log", ylim=(0.4, 20), title="the cost along them")
     right.grid(alpha=0.3)
     right.legend()

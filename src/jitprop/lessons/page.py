@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -42,16 +42,22 @@ class Exercise:
     Attributes
     ----------
     function : str
-        The name of the function that the student's file defines: a kernel of `jitprop_kernels.contract`.
+        The name of the function that the student's file defines, by default a kernel of `jitprop_kernels.contract`.
     task : str
         What it shall do, in a sentence or two.
     start : str
         The beginning of the file, to be completed.
+    reference : callable, optional
+        What is right, where the function is not a kernel.
+    cases : sequence of tuple
+        The arguments that `reference` and the student's function are compared with.
     """
 
     function: str
     task: str
     start: str
+    reference: Callable[..., Any] | None = None
+    cases: Sequence[tuple[Any, ...]] = ()
 
 
 class Page:

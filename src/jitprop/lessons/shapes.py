@@ -12,10 +12,19 @@ from .page import Exercise, Page, kernels
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["EXERCISE", "draw", "refusal", "run", "seen"]
+__all__ = ["EXERCISE", "draw", "refusal", "run", "seen", "shapes"]
 
 SMALL, M = [3, 4, 1], 7
 COURSE, PICTURES = [12288, 20, 7, 5, 1], 209
+
+def shapes(units: list[int], m: int) -> dict[str, tuple[int, int]]:
+    """The shapes of W, b, Z and A of every layer, by name."""
+    found = {}
+    for l in range(1, len(units)):
+        found |= {f"W{l}": (units[l], units[l - 1]), f"b{l}": (units[l], 1)}
+        found |= {f"Z{l}": (units[l], m), f"A{l}": (units[l], m)}
+    return found
+
 
 EXERCISE = Exercise(
     function="shapes",
@@ -28,6 +37,8 @@ EXERCISE = Exercise(
         ...
         return found
     """,
+    reference=shapes,
+    cases=((SMALL, M), ([2, 1], 5), ([5, 4, 3, 2], 1), (COURSE, PICTURES)),
 )
 
 
@@ -78,8 +89,8 @@ def run(page: Page) -> None:
     )
     architecture = Architecture.build(SMALL, "tanh", "sigmoid")
     page.code(str(architecture.shapes(M)))
-    shapes, found = architecture.shapes(M), seen(SMALL, M)
-    assert all(shapes[name] == shape for name, shape in found.items())
+    predicted, found = architecture.shapes(M), seen(SMALL, M)
+    assert all(predicted[name] == shape for name, shape in found.items())
     page.answer(
         f"{architecture.parameter_count}: `4 * 3 + 4` and `1 * 4 + 1`. Nothing was run for the table. A pass forward "
         f"and back on random examples then made {len(found)} arrays, and every one had the shape predicted."
@@ -112,9 +123,9 @@ def _course(page: Page) -> None:
         "parameters are in layer 1? What is L?"
     )
     architecture = Architecture.build(COURSE, "relu", "sigmoid")
-    shapes = architecture.shapes(PICTURES)
+    predicted = architecture.shapes(PICTURES)
     rows = [
-        [l, *(f"{shapes[f'{name}{l}']}" for name in "WbZ"), n, n * (n_prev + 1)]
+        [l, *(f"{predicted[f'{name}{l}']}" for name in "WbZ"), n, n * (n_prev + 1)]
         for l, n_prev, n, _ in architecture.layers
     ]
     page.table([["layer", "W, dW", "b, db", "Z, A, dZ", "units", "parameters"], *rows], left=4)

@@ -52,9 +52,8 @@ def steps_table(page: Page, steps: Sequence[ladder.Step], names: Mapping[str, st
     page.table(rows)
     for step in steps:
         if step.part is not None:
-            page.text(
-                f"* extrapolated: measured on {step.part} of {step.size} {ladder.TASKS[step.task].unit}, and multiplied."
-            )
+            unit = ladder.TASKS[step.task].unit
+            page.text(f"* extrapolated: measured on {step.part} of {step.size} {unit}, and multiplied.")
 
 
 def run(page: Page) -> None:
@@ -106,8 +105,8 @@ def _dot_answer(steps: Sequence[ladder.Step]) -> str:
     text = f"np.dot is {told(by['loops'] / by['numpy'])} times as fast as the loop here, today."
     if "compiled" in by:
         text += (
-            f" The same loop compiled is {told(by['loops'] / by['compiled'])} times as fast as in Python. It must still "
-            "add in the order written, one number after the other; our kernel adds in many lanes at once, on one "
+            f" The same loop compiled is {told(by['loops'] / by['compiled'])} times as fast as in Python. It must "
+            "still add in the order written, one number after the other; our kernel adds in many lanes at once, on one "
             f"thread {told(by['compiled'] / by['jit1'])} times as fast again: that is SIMD."
         )
     if "jit" in by:
