@@ -25,12 +25,12 @@ __all__ = ["RUNGS", "TASKS", "Task", "available", "call", "compiled", "compiled_
 
 RUNGS = {
     "loops": "Python loops",
-    "one_loop": "one loop around NumPy",  # logistic regression only
-    "compiled": "the loops, njit",
-    "prange": "the loops, prange",
+    "one_loop": "one loop, NumPy in it",  # logistic regression only
+    "compiled": "loops, njit",
+    "prange": "loops, prange",
     "numpy": "NumPy",
-    "jit1": "our kernels, 1 thread",
-    "jit": "our kernels",  # with all threads
+    "jit1": "kernels, 1 thread",
+    "jit": "kernels",  # with all threads
 }
 COMPILED = ("compiled", "prange", "jit1", "jit")
 
