@@ -1,0 +1,88 @@
+"""Run every benchmark of the suites once, at its smallest parameters, and say whether each gave a result.
+
+    python benchmarks/quick.py [--bench REGEX]
+
+The times mean nothing; nothing is kept. The exit status is 1 when a benchmark failed, gave no number, or none ran.
+"""
+
+import argparse
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from asv import util
+
+ROOT = Path(__file__).resolve().parents[1]
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def configuration(directory):
+    """asv.conf.json with the results in `directory` and this repository by its full path."""
+    settings = util.load_json(str(ROOT / "asv.conf.json"), js_comments=True)
+    settings |= {"repo": str(ROOT), "benchmark_dir": str(ROOT / "benchmarks"), "environment_type": "existing"}
+    settings |= {name: str(directory / name) for name in ("results_dir", "env_dir", "html_dir")}
+    settings.pop("matrix")
+    path = directory / "asv.conf.json"
+    util.write_json(str(path), settings)
+    return path
+
+
+def run(directory, bench):
+    """Let asv run with the Python that runs this; where it stops, so does this."""
+    config = configuration(directory)
+    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
+    environment = os.environ | dict.fromkeys(THREADS, "1") | {"JITPROP_BENCHMARKS": "quick"}
+    command = [sys.executable, "-m", "asv", "run", "--config", str(config), "--machine", "quick", "--quick"]
+    command += ["--python=same", f"--set-commit-hash={commit}", "--bench", bench]
+    machine = [sys.executable, "-m", "asv", "machine", "--config", str(config), "--machine", "quick", "--yes"]
+    # asv keeps a list of machines in the home directory, which is none of this program's business.
+    environment["HOME"] = str(directory)
+    # Kernels compiled before are found again all the same.
+    environment.setdefault("JITPROP_CACHE_DIR", cache_directory())
+    subprocess.run(machine, env=environment, cwd=directory, check=True, stdout=subprocess.DEVNULL)
+    return subprocess.run(command, env=environment, cwd=directory, check=False).returncode
+
+
+def cache_directory():
+    from jitprop_kernels.jit.cache import cache_directory
+
+    return str(cache_directory())
+
+
+def failures(directory):
+    """What asv's results lack: (number of results, names of benchmarks that failed or have no number at all)."""
+    names = set(util.load_json(str(directory / "results_dir" / "benchmarks.json"))) - {"version"}
+    files = [path for path in (directory / "results_dir" / "quick").glob("*.json") if path.name != "machine.json"]
+    numbers, missing = 0, set(names)
+    for path in files:
+        loaded = util.load_json(str(path))
+        place = loaded["result_columns"].index("result")
+        for name, row in loaded["results"].items():
+            values = row[place] or [None]
+            found = [value for value in values if value is not None and not math.isnan(value)]
+            numbers += len(found)
+            if found and None not in values:
+                missing.discard(name)
+    return numbers, missing
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bench", default="", help="only benchmarks whose name matches this")
+    chosen = parser.parse_args()
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="jitprop-bench-") as name:
+        status = run(Path(name), chosen.bench)
+        numbers, missing = failures(Path(name))
+    if chosen.bench:
+        missing = set() if numbers and not status else missing
+    print(f"{numbers} results in {time.monotonic() - start:.0f} s; without: {', '.join(sorted(missing)) or 'none'}")
+    sys.exit(bool(status or missing or not numbers))
+
+
+if __name__ == "__main__":
+    main()
