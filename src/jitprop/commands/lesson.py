@@ -26,6 +26,8 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--check", metavar="FILE.py", help="check your answer to the exercise; exit code 1 if it is not right"
     )
+    for kind in ("latex", "html"):
+        parser.add_argument(f"--{kind}", metavar="FILE", help=f"of the lesson step: also write its arrays as {kind}")
     parser.add_argument(
         "--no-wait", action="store_true", help="show answers at once (at a terminal each waits for Enter)"
     )
@@ -35,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     """List the lessons, run one, or check an answer; 1 if the answer is not right."""
     name = arguments.name
     if name is None:
-        if arguments.plot is not None or arguments.check is not None:
+        if any((arguments.plot, arguments.check, arguments.latex, arguments.html)):
             raise ValueError(f"which lesson? Its name comes first, one of {', '.join(lessons.LESSONS)}")
         print(f"Twelve lessons; jitprop lesson NAME runs one.\n\n{lessons.overview()}")
         return 0
@@ -44,6 +46,11 @@ def run(arguments: argparse.Namespace) -> int:
         if not hasattr(lesson, "draw"):
             raise ValueError(f"the lesson {name!r} has no picture")
         check_writable(arguments.plot)
+    documents = {kind: path for kind in ("latex", "html") if (path := getattr(arguments, kind)) is not None}
+    for kind, path in documents.items():
+        if not hasattr(lesson, "example"):
+            raise ValueError(f"--{kind} is for the lesson 'step', got {name!r}")
+        check_writable(path)
     right = True
     if arguments.check is not None:
         report = lessons.check(name, arguments.check)
@@ -54,6 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         lessons.figure(name, arguments.plot)
         print(f"\npicture saved: {os.path.abspath(arguments.plot)}")
+    for kind, path in documents.items():
+        lesson.example().save(path, kind)
+        print(f"\n{kind} saved: {os.path.abspath(path)}")
     return 0 if right else 1
 
 
