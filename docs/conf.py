@@ -58,3 +58,14 @@ html_theme_options = {
 
 linkcheck_timeout = 20
 linkcheck_anchors = False
+
+
+def _escape_bars(app, what, name, obj, options, lines):
+    """In a docstring |x| is an absolute value; to reStructuredText it would be a substitution."""
+    for i, line in enumerate(lines):
+        parts = line.split("`")
+        lines[i] = "`".join(part.replace("|", r"\|") if k % 2 == 0 else part for k, part in enumerate(parts))
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", _escape_bars, priority=900)  # after numpydoc

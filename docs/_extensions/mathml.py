@@ -1,5 +1,7 @@
 """Formulas as MathML, which browsers draw by themselves: no script, no fonts, no network."""
 
+import re
+
 from docutils import nodes
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -8,9 +10,13 @@ from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
 
+# Commands of LaTeX that docutils does not know, and what it calls them.
+_ALIASES = {r"\dots": r"\ldots", r"\dotsc": r"\ldots", r"\dotsb": r"\cdots", r"\lVert": r"\Vert", r"\rVert": r"\Vert"}
+_ALIAS = re.compile("|".join(rf"{re.escape(name)}(?![a-zA-Z])" for name in _ALIASES))
+
 
 def _mathml(node: nodes.Node, block: bool) -> str:
-    tex = node.astext()
+    tex = _ALIAS.sub(lambda match: _ALIASES[match[0]], node.astext())
     try:
         return tex2mathml(tex, as_block=block)
     except (MathError, SyntaxError) as error:
