@@ -6,7 +6,7 @@ import sys
 import textwrap
 from typing import Any
 
-from .. import lessons
+from .. import lessons, plots
 from ..files import check_writable
 
 __all__ = ["add"]
@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not hasattr(lesson, "draw"):
             raise ValueError(f"the lesson {name!r} has no picture")
         check_writable(arguments.plot)
+        plots.picture_format(arguments.plot)
     documents = {kind: path for kind in ("latex", "html") if (path := getattr(arguments, kind)) is not None}
     for kind, path in documents.items():
         if not hasattr(lesson, "example"):

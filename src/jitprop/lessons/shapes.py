@@ -19,7 +19,7 @@ COURSE, PICTURES = [12288, 20, 7, 5, 1], 209
 
 def shapes(units: list[int], m: int) -> dict[str, tuple[int, int]]:
     """The shapes of W, b, Z and A of every layer, by name."""
-    found = {}
+    found: dict[str, tuple[int, int]] = {}
     for l in range(1, len(units)):
         found |= {f"W{l}": (units[l], units[l - 1]), f"b{l}": (units[l], 1)}
         found |= {f"Z{l}": (units[l], m), f"A{l}": (units[l], m)}
