@@ -1,7 +1,11 @@
 """Depth: shallow against deep at equal numbers of parameters on nested regions; more data and larger networks."""
 
+import functools
 import statistics
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from .. import plots
 from ..network import Network
@@ -47,26 +51,36 @@ class Result(NamedTuple):
     unseen: float
 
 
-def train(hidden: list[int], activation: str = "tanh", seed: int = 0, m: int = 1000) -> Result:
-    """Train on `m` points of five nested rings, for `EPOCHS` epochs."""
+def train(hidden: Sequence[int], activation: str = "tanh", seed: int = 0, m: int = 1000) -> Result:
+    """Train on `m` points of five nested rings, for `EPOCHS` epochs; asked again, the same result is returned."""
+    return _train(tuple(hidden), activation, seed, m)
+
+
+@functools.cache
+def _train(hidden: tuple[int, ...], activation: str, seed: int, m: int) -> Result:
     X, Y = rings(m, seed=seed)
     network = Network([2, *hidden, 1], activation, "sigmoid", seed=seed, kernels=kernels())
     network.fit(X, Y, EPOCHS, BATCH_SIZE, Adam(LEARNING_RATE), verbose=False)
+    return _result(network, X, Y, seed)
+
+
+def learning_curve(hidden: Sequence[int], amounts: Sequence[int] = AMOUNTS, seed: int = 0) -> list[Result]:
+    """Results for growing numbers of examples, after equally many steps, so that only the examples differ."""
+    return [_learn(tuple(hidden), m, seed) for m in amounts]
+
+
+@functools.cache
+def _learn(hidden: tuple[int, ...], m: int, seed: int) -> Result:
+    X, Y = rings(m, seed=seed)
+    network = Network([2, *hidden, 1], "relu", "sigmoid", seed=seed, kernels=kernels())
+    epochs = max(1, STEPS // -(-m // BATCH_SIZE))
+    network.fit(X, Y, epochs, BATCH_SIZE, Adam(LEARNING_RATE / 2), verbose=False)
+    return _result(network, X, Y, seed)
+
+
+def _result(network: Network, X: np.ndarray, Y: np.ndarray, seed: int) -> Result:
     seen, unseen = (network.evaluate(*data)["accuracy"] for data in ((X, Y), rings(4000, seed=1000 + seed)))
     return Result(network, seen, unseen)
-
-
-def learning_curve(hidden: list[int], amounts: tuple[int, ...] = AMOUNTS, seed: int = 0) -> list[Result]:
-    """Results for growing numbers of examples, after equally many steps, so that only the examples differ."""
-    results = []
-    for m in amounts:
-        X, Y = rings(m, seed=seed)
-        network = Network([2, *hidden, 1], "relu", "sigmoid", seed=seed, kernels=kernels())
-        epochs = STEPS // -(-m // BATCH_SIZE)
-        network.fit(X, Y, epochs, BATCH_SIZE, Adam(LEARNING_RATE / 2), verbose=False)
-        seen, unseen = (network.evaluate(*data)["accuracy"] for data in ((X, Y), rings(4000, seed=1000 + seed)))
-        results.append(Result(network, seen, unseen))
-    return results
 
 
 def parity(bits: int) -> tuple[int, int]:

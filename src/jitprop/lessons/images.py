@@ -1,5 +1,6 @@
 """Images: pictures into columns, scaled and standardized; cat or not; house prices with one ReLU neuron."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ __all__ = [
     "EXERCISE", "Standardization", "draw", "houses", "pictures", "run", "scale", "train_cats", "train_house", "unroll",
 ]  # fmt: skip
 
-SIZE, TRAINING, TEST = 20, 209, 200
+SIZE, TRAINING, TEST = 24, 209, 200
 HIDDEN = [20, 7, 5]
 LEARNING_RATE, EPOCHS = 0.05, 300
 
@@ -62,17 +63,16 @@ def pictures(m: int, seed: int, size: int = SIZE) -> tuple[np.ndarray, np.ndarra
 def _head(kind: int, size: int, generator: np.random.Generator) -> np.ndarray:
     """Which pixels belong to the head: kind 0 has pointed ears, 1 has round ones, 2 none."""
     row, column = np.mgrid[0:size, 0:size] / size
-    y, x = 0.62 + generator.uniform(-0.04, 0.04), 0.5 + generator.uniform(-0.05, 0.05)
-    radius = generator.uniform(0.24, 0.3)
+    y, x = 0.64 + generator.uniform(-0.04, 0.04), 0.5 + generator.uniform(-0.05, 0.05)
+    radius = generator.uniform(0.24, 0.28)
     inside = (row - y) ** 2 + (column - x) ** 2 < radius**2
     for side in (-1, 1):
-        ear_x, ear_y = x + side * 0.7 * radius, y - 0.7 * radius
         if kind == 0:
-            height = 0.95 * radius
-            above = (ear_y + 0.1 - row) / height  # 0 at the foot of the ear, 1 at its point
-            inside |= (above > 0) & (np.abs(column - ear_x) < 0.55 * radius * (1 - above))
+            foot = y - 0.45 * radius
+            above = (foot - row) / (1.3 * radius)  # 0 at the foot of the ear, 1 at its point
+            inside |= (above > 0) & (np.abs(column - x - side * 0.6 * radius) < 0.42 * radius * (1 - above))
         elif kind == 1:
-            inside |= (row - ear_y) ** 2 + (column - ear_x) ** 2 < (0.4 * radius) ** 2
+            inside |= (row - y + 0.8 * radius) ** 2 + (column - x - side * 0.85 * radius) ** 2 < (0.42 * radius) ** 2
     return inside
 
 
@@ -126,7 +126,7 @@ def prepared(how: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return X, Y, X_test, Y_test
 
 
-def train_cats(how: str = "standardized", hidden: list[int] = HIDDEN, epochs: int = EPOCHS) -> Cats:
+def train_cats(how: str = "standardized", hidden: Sequence[int] = HIDDEN, epochs: int = EPOCHS) -> Cats:
     """The course's network on pictures prepared in one of the three ways: gradient descent on all at once."""
     X, Y, X_test, Y_test = prepared(how)
     network = Network([len(X), *hidden, 1], "relu", "sigmoid", seed=1, kernels=kernels())
@@ -204,7 +204,7 @@ def _units(page: Page) -> None:
     page.table(rows)
     page.answer(
         "Bytes make z, and with it the first steps, far too large: what is left says the base rate. Fractions train, "
-        "slowly: all inputs are positive, so the steps zigzag. Standard units are quickest. Mean and deviation "
+        "in jumps: all inputs are positive, so the steps zigzag. Standard units are quickest. Mean and deviation "
         "come from the training pictures and are used unchanged on new ones. New pictures are harder than seen ones: "
         f"{TRAINING} are few for {3 * SIZE * SIZE} inputs. Logistic regression, the last line, cannot know an ear "
         "whatever its colour."
