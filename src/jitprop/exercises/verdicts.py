@@ -109,6 +109,9 @@ def _form(name: str, have: Any, want: Any) -> str:
         if isinstance(have, np.ndarray) and have.ndim == 0:
             return ""
         return f"{name} is {_describe(have)}; it should be a number (x.item() takes it out of an array)"
+    if isinstance(want, dict) and isinstance(have, dict):  # with all its entries it would not be here as a whole
+        absent = [str(key) for key in want if key not in have]
+        return f"{name} lacks {', '.join(absent[:4])}{' and more' if len(absent) > 4 else ''}"
     if not isinstance(want, np.ndarray):
         return "" if type(have) is type(want) else f"{name} is {_describe(have)}; it should be {_describe(want)}"
     if not isinstance(have, np.ndarray):
