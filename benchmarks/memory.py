@@ -3,7 +3,7 @@
 import os
 
 from . import networks, workloads
-from .workloads import IMPLEMENTATIONS, NETWORKS
+from .workloads import NETWORKS, OF_NETWORKS
 
 
 def apart(function, *arguments):
@@ -26,7 +26,7 @@ class PeakMemory:
     pretty_name = "peak memory"
     timeout = 300
     param_names = ["implementation", "network"]
-    params = [list(IMPLEMENTATIONS), workloads.chosen(NETWORKS)]
+    params = [list(OF_NETWORKS), workloads.chosen(NETWORKS)]
 
     def setup(self, implementation, name):
         net = NETWORKS[name]

@@ -6,7 +6,7 @@ import jitprop
 
 from . import workloads
 from .timing import Timed as _Timed
-from .workloads import IMPLEMENTATIONS, NETWORKS
+from .workloads import IMPLEMENTATIONS, NETWORKS, OF_NETWORKS
 
 
 def network(net, implementation, dtype="float32"):
@@ -62,7 +62,7 @@ class Prediction(_Timed):
 
     pretty_name = "prediction"
     param_names = ["implementation", "network", "examples"]
-    params = [list(IMPLEMENTATIONS), workloads.chosen(NETWORKS), ["all", "one"]]
+    params = [list(OF_NETWORKS), workloads.chosen(NETWORKS), ["all", "one"]]
 
     def prepare(self, implementation, name, examples):
         net = NETWORKS[name]

@@ -2,11 +2,14 @@
 
 import os
 
-import numba
-
 from . import networks, workloads
 from .timing import Timed as _Timed
-from .workloads import IMPLEMENTATIONS, NETWORKS, Net
+from .workloads import NETWORKS, OF_NETWORKS, Net
+
+LARGE = {
+    "784-128-64-10, batch 128": NETWORKS["784-128-64-10, batch 128"],
+    "784-1024-1024-10, batch 256": Net((784, 1024, 1024, 10), 512, 256),
+}
 
 
 class _Scaling(_Timed):
@@ -28,7 +31,7 @@ class Examples(_Scaling):
 
     pretty_name = "epoch against examples (m), 64-32-10"
     param_names = ["implementation", "examples"]
-    params = [list(IMPLEMENTATIONS), workloads.chosen([64, 256, 1024, 4096, 16384])]
+    params = [list(OF_NETWORKS), workloads.chosen([64, 256, 1024, 4096, 16384])]
 
     def net(self, m):
         return Net((64, 32, 10), m, 64)
@@ -39,7 +42,7 @@ class Width(_Scaling):
 
     pretty_name = "epoch against width (w), w-w-w-10"
     param_names = ["implementation", "width"]
-    params = [list(IMPLEMENTATIONS), workloads.chosen([8, 32, 128, 512])]
+    params = [list(OF_NETWORKS), workloads.chosen([8, 32, 128, 512])]
 
     def net(self, width):
         return Net((width, width, width, 10), 128, 64)
@@ -50,46 +53,47 @@ class Depth(_Scaling):
 
     pretty_name = "epoch against depth (hidden layers of 32)"
     param_names = ["implementation", "hidden layers"]
-    params = [list(IMPLEMENTATIONS), workloads.chosen([1, 2, 4, 8, 16])]
+    params = [list(OF_NETWORKS), workloads.chosen([1, 2, 4, 8, 16])]
 
     def net(self, depth):
         return Net((32,) * (depth + 1) + (10,), 128, 64)
 
 
-class Threads(_Scaling):
-    """An epoch of a large network with more threads, of Numba and of BLAS; the other suites use one."""
+class Threads:
+    """An epoch of a large network with more threads, of Numba and of BLAS; the other suites use one.
+
+    Numba's number is fixed when it is imported, so each sample comes from a process of its own.
+    """
 
     pretty_name = "epoch against threads"
+    timeout = 300
     param_names = ["implementation", "network", "threads"]
-    params = [["vectorized", "jit"], ["784-128-64-10, batch 128", "784-1024-1024-10, batch 256"], [1, 2, 4, 8]]
-    if workloads.QUICK:
-        params = [["vectorized", "jit"], ["784-128-64-10, batch 128"], [1, 2]]
+    params = [["vectorized", "jit"], workloads.chosen(LARGE), [1, 2] if workloads.QUICK else [1, 2, 4, 8]]
+    number, repeat, rounds, warmup_time = 5, (2, 5, 10.0), 2, 0
 
-    def prepare(self, implementation, name, threads):
+    def setup(self, implementation, name, threads):
         if threads > len(os.sched_getaffinity(0)):
             raise NotImplementedError(f"this machine has fewer than {threads} processors")
-        use(threads)
-        self.network = name
-        return super().prepare(implementation, name)
 
-    def net(self, name):
-        return NETWORKS.get(name) or Net((784, 1024, 1024, 10), 512, 256)
+    def timeraw_epoch(self, implementation, name, threads):
+        setup = f"""
+            import os, sys
+            os.environ.update(dict.fromkeys({workloads.THREADS}, "{threads}"))
+            sys.path.insert(0, {str(workloads.ROOT)!r})
+            from benchmarks import scaling
+            call = scaling.start("{implementation}", "{name}", {threads})
+            """
+        return "call()", setup
 
-    def time_epoch(self, implementation, name, threads):
-        self.call()
 
+def start(implementation, name, threads):
+    """A function that trains for an epoch, checked and compiled, in a process that has so many threads."""
+    from jitprop import get_num_threads
 
-def use(threads):
-    """Let this process use so many threads, although it was started with one."""
-    import threadpoolctl
-
-    from jitprop import get_num_threads, set_num_threads
-
-    if numba.config.NUMBA_NUM_THREADS < threads:
-        os.environ["NUMBA_NUM_THREADS"] = str(threads)
-        numba.config.reload_config()  # possible until the first parallel loop has started the threads
-    set_num_threads(threads)
-    threadpoolctl.threadpool_limits(threads)
-    limits = {pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"}
-    if get_num_threads() != threads or limits != {threads}:
-        raise RuntimeError(f"{threads} threads were asked for; Numba has {get_num_threads()}, BLAS {limits}")
+    if get_num_threads() != threads:
+        raise RuntimeError(f"{threads} threads were asked for; Numba has {get_num_threads()}")
+    net = LARGE[name]
+    networks.check(implementation, net)
+    trained, (X, Y) = networks.network(net, implementation), workloads.data(net, "float32")
+    networks.fit(trained, net, X, Y, workloads.STAYS)
+    return lambda: networks.fit(trained, net, X, Y, workloads.STAYS)

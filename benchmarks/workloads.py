@@ -22,6 +22,8 @@ from . import compiled
 
 IMPLEMENTATIONS = ("loops", "loops compiled", "vectorized", "jit")
 DTYPES = ("float32", "float64")
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+ROOT = Path(__file__).resolve().parents[1]
 QUICK = os.environ.get("JITPROP_BENCHMARKS") == "quick"  # the smallest of everything, to see that all of it runs
 
 AFFINE = {"16x16 on 16": (16, 16, 16), "64x64 on 64": (64, 64, 64), "128x784 on 128": (128, 784, 128),
@@ -66,6 +68,10 @@ def chosen(table):
     """The names to measure: all, or in a quick pass the first, which is the smallest."""
     names = list(table)
     return names[:1] if QUICK else names
+
+
+# Compiling the loops of a whole network takes seconds in every process that asv starts; a quick pass does it once.
+OF_NETWORKS = tuple(name for name in IMPLEMENTATIONS if not (QUICK and name == "loops compiled"))
 
 
 def kernel_set(implementation):
@@ -236,7 +242,7 @@ def results(kernel, function, arguments):
     return found
 
 
-_STORE = Path(__file__).resolve().parents[1] / ".asv" / "references"
+_STORE = ROOT / ".asv" / "references"
 
 
 def kept(what, compute):
