@@ -45,7 +45,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_sidebars = {"start": [], "mathematics": [], "performance": [], "contributing": []}
+html_sidebars = {name: [] for name in ("start", "mathematics", "kernels", "performance", "contributing")}
 html_theme_options = {
     "logo": {"text": "jitprop"},
     "navigation_with_keys": False,
