@@ -14,6 +14,7 @@ A step whose `part` is not None is extrapolated: its loops ran over `part` colum
 multiplied accordingly. Without Numba there are only the rungs of Python and NumPy.
 """
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -40,8 +41,9 @@ __all__ = [
     "rungs",
 ]
 
-SECONDS, PATIENCE = 0.15, 1.0  # to time a rung for; a call of a slow rung that would take longer is extrapolated
+SECONDS, PATIENCE = 0.12, 0.5  # to time a rung for; a call of a slow rung that would take longer is extrapolated
 RUNS = (5, 200)
+NOISE = 0.05  # a smaller difference is none, even where the spread is smaller still
 SHORTEST = 20e-6  # seconds: calls are timed together until they take so long, well above the clock's own time
 
 
@@ -67,6 +69,11 @@ class Step(NamedTuple):
         """Half the distance between the quartiles, as a share of the median; 0 for a single run."""
         low, high = np.percentile(self.seconds, [25, 75])
         return float((high - low) / (2 * self.median))
+
+    def against(self, other: "Step") -> float:
+        """How many times as fast as `other` this is; 1.0 where the difference lies within the spread of both."""
+        ratio = other.median / self.median
+        return 1.0 if abs(math.log(ratio)) <= math.log1p(max(NOISE, self.spread + other.spread)) else ratio
 
 
 def climb(
@@ -202,16 +209,17 @@ def _agree(actual: list[np.ndarray], expected: list[np.ndarray], longest: int) -
     return True
 
 
-def crossovers(slow: Sequence[Step], fast: Sequence[Step]) -> list[float]:
-    """Sizes at which the curve `slow` comes to lie above `fast`, or the other way round.
+def crossovers(first: Sequence[Step], second: Sequence[Step]) -> list[float]:
+    """Sizes at which one curve comes to lie above the other.
 
-    Both are steps of the same sizes in ascending order; between two of them the curves are taken as straight lines
-    of logarithms.
+    Both are steps of the same sizes in ascending order. Sizes at which they differ by no more than their spread are
+    left out, and between two others the curves are taken as straight lines of logarithms.
     """
+    clear = [(a, b) for a, b in zip(first, second, strict=True) if a.against(b) != 1]
     found = []
-    for left, right in zip(range(len(slow)), range(1, len(slow)), strict=False):
-        before, after = (np.log(slow[i].median / fast[i].median) for i in (left, right))
+    for left, right in zip(clear, clear[1:], strict=False):
+        before, after = (math.log(a.median / b.median) for a, b in (left, right))
         if before * after < 0:
             share = before / (before - after)
-            found.append(float(slow[left].size ** (1 - share) * slow[right].size ** share))
+            found.append(float(left[0].size ** (1 - share) * right[0].size ** share))
     return found

@@ -101,7 +101,7 @@ TASKS = {
         *(Task(name, f"{name} of 100 units", name, _elements, 1024, _COLUMNS, 100)
           for name in (*contract.ACTIVATIONS, "softmax")),
         Task("backward", "backward of a relu layer, 784 inputs, 128 units", "layer_backward", _backward, 512,
-             (1, 4, 16, 64, 256, 1024), 1),
+             (1, 4, 16, 64, 256, 1024), 128),
         Task("epoch", "an epoch of training, 64-100-10, batches of 64", "train_epoch", _epoch, 1024,
              (64, 256, 1024, 4096), 1000, least=64),
     )

@@ -57,10 +57,13 @@ def run(arguments: argparse.Namespace) -> int:
         brought = bring(arguments.bring)
         if brought is None:
             return 1
+    computations = chosen(arguments.only, arguments.quick, brought)
     started, compiled = time.perf_counter(), compile_seconds()
     print(info.headline())
+    if warning := report.busy():
+        print(textwrap.fill(warning, 80))
     comparisons = []
-    for name in chosen(arguments.only, arguments.quick, brought):
+    for name in computations:
         comparison = measure(name, arguments.quick, brought)
         comparisons.append(comparison)
         print(f"\n{report.table(comparison)}")

@@ -22,7 +22,7 @@ __all__ = ["GROUPS", "QUICK", "Brought", "Comparison", "bring", "chosen", "measu
 GROUPS = {"activations": tuple(name for name, task in TASKS.items() if task.arguments is TASKS["relu"].arguments)}
 QUICK = ("dot", "logistic", "matmul", "relu", "tanh", "softmax", "backward", "epoch")
 QUICK_SIZES = {"dot": 10_000, "logistic": 16, "matmul": 16, "backward": 16, "epoch": 128}  # others: 64
-CURVE_SECONDS, CURVE_PATIENCE = 0.015, 0.05
+CURVE_SECONDS, CURVE_PATIENCE = 0.01, 0.02
 OWN_SECONDS = 60  # a brought kernel that was right on small arguments may be endless on large ones
 TOUCHED = {  # what is composed of several kernels is that of a student who brings one of them
     "backward": {"layer_backward", "linear_backward", "relu_derivative"},

@@ -117,6 +117,8 @@ def draw(comparisons: Sequence[Comparison]) -> "Figure":
         _speedups(right, comparison)
     for cell in cells:
         cell.set_axis_off()
+    handles = {line.get_label(): line for cell in axes.reshape(-1) for line in cell.get_legend_handles_labels()[0]}
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     figure.suptitle(info.headline().replace("\n", "; ", 1), fontsize=9)
     return figure
 
@@ -134,16 +136,23 @@ def _curves(axes: "Axes", comparison: Comparison) -> None:
         for step in steps:  # hollow where the time is extrapolated
             hollow = step.part is not None
             axes.plot(step.size, step.median, "o", color=color, markersize=4, fillstyle="none" if hollow else "full")
-    for rung, style in (("jit1", ":"), ("jit", "--")):
+    for rung, style, height in (("jit1", ":", 0.03), ("jit", "--", 0.97)):
         if rung in comparison.curve:
             for at in crossovers(comparison.curve["numpy"], comparison.curve[rung]):
-                axes.axvline(at, color=COLORS[rung], linestyle=style, linewidth=0.8)
-                text = f" NumPy = {comparison.curve[rung][0].label}: {at:,.0f}"
-                axes.annotate(text, (at, 0.02), xycoords=("data", "axes fraction"), rotation=90, fontsize=6)
+                axes.axvline(at, color=COLORS[rung], linestyle=style, linewidth=0.8, label="_crossover")
+                axes.annotate(
+                    f"NumPy = {comparison.curve[rung][0].label}\nat {at:,.0f}",
+                    (at, height),
+                    (4, 0),
+                    xycoords=axes.get_xaxis_transform(),
+                    textcoords="offset points",
+                    verticalalignment="bottom" if height < 0.5 else "top",
+                    fontsize=7,
+                    bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
+                )
     axes.set(xscale="log", yscale="log", xlabel=comparison.task.unit, ylabel="seconds")
     axes.set_title(comparison.task.title, fontsize=9)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=6)
 
 
 def _speedups(axes: "Axes", comparison: Comparison) -> None:

@@ -1,17 +1,18 @@
 """The comparison in a terminal of 80 columns: a table with bars for each computation, and who wins where."""
 
 import math
+import os
 from collections.abc import Sequence
 
+from .. import info
 from ..ladder import Step, crossovers
 from ..textplots import duration
 from . import Comparison
 
-__all__ = ["conclusions", "standing", "table", "times", "verdict"]
+__all__ = ["busy", "conclusions", "table", "times", "verdict"]
 
 LABEL, BAR = 24, 18
 EIGHTHS = " ▏▎▍▌▋▊▉█"
-NOISE = 0.05  # a smaller difference is none, even where the spread is smaller still
 
 
 def table(comparison: Comparison) -> str:
@@ -49,12 +50,6 @@ def _bar(value: float, low: float, high: float) -> str:
     return "█" * (eighths // 8) + (EIGHTHS[eighths % 8] if eighths % 8 else "")
 
 
-def standing(ours: Step, other: Step) -> float:
-    """How many times as fast `ours` is; 1.0 where the difference lies within the spread of both."""
-    ratio = other.median / ours.median
-    return 1.0 if abs(math.log(ratio)) <= math.log1p(max(NOISE, ours.spread + other.spread)) else ratio
-
-
 def verdict(comparison: Comparison) -> list[str]:
     """Who is faster at this size, NumPy or our kernels, and at which others; and whether compiled loops beat both."""
     numpy = comparison.step("numpy")
@@ -67,14 +62,14 @@ def verdict(comparison: Comparison) -> list[str]:
     kernels = [step for step in comparison.steps if step.rung in ("jit1", "jit")]
     if kernels and fastest.rung not in ("jit1", "jit", "numpy"):
         best = min(kernels, key=lambda step: step.median)
-        if standing(best, fastest) < 1:
+        if best.against(fastest) < 1:
             ratio = times(best.median / fastest.median)
             lines.append(f"Fastest: {fastest.label}, {ratio} times as fast as our {best.label}.")
     return lines
 
 
 def _outcome(ours: Step, numpy: Step) -> str:
-    ratio = standing(ours, numpy)
+    ratio = ours.against(numpy)
     if ratio == 1:
         return f"NumPy and our {ours.label}: no difference beyond the spread"
     if ratio < 1:
@@ -85,23 +80,29 @@ def _outcome(ours: Step, numpy: Step) -> str:
 def _sizes(comparison: Comparison, rung: str) -> str:
     """At which of the sizes the faster one changes."""
     numpy, ours = comparison.curve.get("numpy", []), comparison.curve.get(rung, [])
-    if not numpy:
-        return ""
+    leads = ["NumPy" if a.against(b) > 1 else "ours" for a, b in zip(numpy, ours, strict=True) if a.against(b) != 1]
     at = crossovers(numpy, ours)
+    if not leads or len(numpy) == 1:
+        return ""
     if not at:
-        return f"; the same from {numpy[0].size:,} to {numpy[-1].size:,}" if _uniform(comparison, rung) else ""
+        often = "every size" if len(leads) == len(numpy) else "no size slower"
+        return f"; {leads[0]} at {often} from {numpy[0].size:,} to {numpy[-1].size:,}"
+    if len(at) == 1:
+        return f"; below about {round(at[0]):,} {comparison.task.unit} {leads[0]}, above it {leads[-1]}"
     where = ", ".join(f"{round(size):,}" for size in at)
-    first = "NumPy" if numpy[0].median < ours[0].median else "ours"
-    return f"; smaller ones: {first}, changing at about {where} {comparison.task.unit}"
+    return f"; over the sizes the lead changes at about {where} {comparison.task.unit}, {leads[0]} first"
 
 
-def _uniform(comparison: Comparison, rung: str) -> bool:
-    """Whether the winner at the size wins at every size of the curve, by the medians."""
-    numpy, ours = comparison.step("numpy"), comparison.step(rung)
-    if numpy is None or ours is None or standing(ours, numpy) == 1:
-        return False
-    pairs = zip(comparison.curve["numpy"], comparison.curve[rung], strict=True)
-    return all((a.median < b.median) == (numpy.median < ours.median) for a, b in pairs)
+def busy() -> str:
+    """A warning where other programs keep the processors busy: several threads then wait for each other."""
+    processors = info.available_threads()
+    load = os.getloadavg()[0]
+    if load <= 0.75 * processors:
+        return ""
+    return (
+        f"Other programs are at work here (load {load:.1f} on {processors} processors): times will be too long, "
+        "most of all where several threads wait for each other. Better run this again on an idle machine."
+    )
 
 
 def conclusions(comparisons: Sequence[Comparison]) -> list[str]:
@@ -111,7 +112,7 @@ def conclusions(comparisons: Sequence[Comparison]) -> list[str]:
         numpy, ours = comparison.step("numpy"), comparison.step("jit") or comparison.step("jit1")
         if numpy is None or ours is None:
             continue
-        ratio = standing(ours, numpy)
+        ratio = ours.against(numpy)
         outcome = list(lists)[0 if ratio < 1 else 1 if ratio == 1 else 2]
         lists[outcome].append(comparison.task.name)
     return [f"{outcome}: {', '.join(names) or 'nowhere'}" for outcome, names in lists.items()]

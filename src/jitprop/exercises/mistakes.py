@@ -81,8 +81,8 @@ def _gradients(dZ: Any, A_prev: Any) -> Iterator[Mistake]:
     for name, total in (("dW", dW), ("db", db)):
         yield name, forgotten, total
         yield name, "it is divided by m twice", total / m**2
-        yield name, f"it is divided by n = {n}, the units; the mean is over the examples, m = {m}", total / n
-        yield name, f"it is divided by n_prev = {n_prev}; the mean is over the examples, m = {m}", total / n_prev
+        yield name, "it is divided by n, the units; the mean is over the m examples", total / n
+        yield name, "it is divided by n_prev, the inputs; the mean is over the m examples", total / n_prev
     over_all = "it is the sum over all of dZ; sum over the examples only, axis=1, keepdims=True"
     for divisor in (m, 1, n * m):
         yield "db", over_all, np.full((n, 1), dZ.sum() / divisor)

@@ -1,6 +1,7 @@
 """A process of its own for somebody's code: with a limit of time and memory, and an answer in any case."""
 
 import contextlib
+import faulthandler
 import io
 import linecache
 import multiprocessing
@@ -68,6 +69,7 @@ def _child(work: Callable[[], Any], connection: Connection, seconds: float) -> N
         limit = pages * resource.getpagesize() + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
     warnings.simplefilter("ignore")
+    faulthandler.disable()  # a crash is told in our words
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
             connection.send((False, work()))
