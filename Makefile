@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Programs are called as modules: scripts in bin/ hold an absolute path, which breaks when the directory moves.
 RUN := "$(BIN)/python" -m
 
-.PHONY: demo test lint bench docs docs-links clean
+.PHONY: demo test lint bench bench-quick bench-compare bench-publish docs docs-links clean
 .NOTPARALLEL: # the stamps below install into one environment
 
 demo: $(VENV)/stamp-demo
@@ -20,9 +20,23 @@ lint: $(VENV)/stamp-dev
 	$(RUN) ruff check .
 	$(RUN) mypy
 
+# BENCH chooses benchmarks by a regular expression; MACHINE names this machine, by its processor and cores if not given.
 bench: $(VENV)/stamp-bench
-	$(RUN) asv machine --yes
-	$(RUN) asv run --show-stderr 'HEAD^!'
+	"$(BIN)/python" benchmarks/results.py run --bench "$(BENCH)" --machine "$(MACHINE)"
+
+# Every benchmark once, at its smallest: says whether the suites work, not how fast anything is.
+bench-quick: $(VENV)/stamp-bench
+	"$(BIN)/python" benchmarks/quick.py
+
+bench-compare: $(VENV)/stamp-bench
+	@test -n "$(BASE)" || { echo "name the commit to compare HEAD with: make bench-compare BASE=main" >&2; exit 1; }
+	"$(BIN)/python" benchmarks/compare.py "$(BASE)" --bench "$(BENCH)" --machine "$(MACHINE)"
+
+# The results of all machines, kept on the branch benchmark-results, as pages in .asv/html.
+bench-publish: $(VENV)/stamp-bench
+	"$(BIN)/python" benchmarks/results.py fetch
+	"$(BIN)/python" benchmarks/results.py keep
+	$(RUN) asv publish
 
 # The pages, in docs/_build/html. The lessons are executed, and not again before they change.
 docs: $(VENV)/stamp-docs

@@ -15,14 +15,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from asv import util
-
+# asv imports this file too when it looks for benchmarks, in environments that hold no asv: functions import it.
 ROOT = Path(__file__).resolve().parents[1]
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 def configuration(directory):
     """asv.conf.json with the results in `directory` and this repository by its full path."""
+    from asv import util
+
     settings = util.load_json(str(ROOT / "asv.conf.json"), js_comments=True)
     settings |= {"repo": str(ROOT), "benchmark_dir": str(ROOT / "benchmarks"), "environment_type": "existing"}
     settings |= {name: str(directory / name) for name in ("results_dir", "env_dir", "html_dir")}
@@ -60,6 +61,8 @@ def cache_directory():
 
 def failures(directory, bench):
     """What asv's results lack: (number of results, names of benchmarks that failed or have no number at all)."""
+    from asv import util
+
     if not (directory / "results_dir" / "benchmarks.json").exists():  # asv found no suite and said why
         return 0, {"everything"}
     names = {name for name in util.load_json(str(directory / "results_dir" / "benchmarks.json")) if name != "version"}
