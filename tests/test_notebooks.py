@@ -60,7 +60,12 @@ def execute(sources: list[str]) -> str:
     # One thread: the arrays are small, and the tests may share the processor.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "NUMBA_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", RUN], input="\0".join(sources), env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", RUN],
+        input="\0".join(sources),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert not done.stderr, done.stderr

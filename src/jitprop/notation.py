@@ -6,6 +6,7 @@ come to differ. In it ``*`` is the product element by element, two names side by
 
 import html
 import re
+import textwrap
 from collections.abc import Callable
 
 import numpy as np
@@ -15,7 +16,7 @@ from .checks import Array
 __all__ = ["WIDTH", "html_formula", "html_value", "latex_formula", "latex_text", "latex_value", "text_value"]
 
 WIDTH = 80
-ROWS, COLUMNS = 8, 7  # of a larger array so many are shown; 7 numbers of 9 characters fit a line of text
+ROWS, COLUMNS = 8, 6  # of a larger array so many are shown; 6 numbers of 9 characters fit a line of text
 
 
 def _number(array: Array) -> Callable[[float], str]:
@@ -42,11 +43,12 @@ def _cells(array: Array, dots: tuple[str, str]) -> list[list[str]]:
 def text_value(head: str, value: Array) -> list[str]:
     """Lines of text: the head with the shape at the end of its line, then the numbers."""
     if not value.ndim:
-        return [f"{head} = {float(value):.6g}"]
+        return textwrap.wrap(f"{head} = {float(value):.6g}", WIDTH, subsequent_indent="    ")
     cells = _cells(value, ("...", "..."))
     width = max(len(cell) for row in cells for cell in row)
     shape = str(value.shape)
-    lines = [f"{head:<{WIDTH - len(shape) - 1}} {shape}"]
+    lines = textwrap.wrap(head, WIDTH - len(shape) - 1, subsequent_indent="    ")
+    lines[-1] = f"{lines[-1]:<{WIDTH - len(shape) - 1}} {shape}"
     return [*lines, *("    [ " + "  ".join(cell.rjust(width) for cell in row) + " ]" for row in cells)]
 
 

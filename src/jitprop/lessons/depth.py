@@ -115,7 +115,7 @@ def run(page: Page) -> None:
         f"From one hidden layer to the best of the deeper ones the accuracy goes from {medians[0]:.0%} to "
         f"{max(medians):.0%} without a parameter more. A second layer can use 'inside this circle' as often as it "
         "likes; a single one has to put every ring together from half planes. More depth is not always more, "
-        "though: the step from one to two is the large one, and a fourth layer hardly adds to the third."
+        "though: the step from one to two is the large one, and a fourth layer adds nothing to the third."
     )
     _parity(page)
     _data(page)
