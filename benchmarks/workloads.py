@@ -198,8 +198,9 @@ SIZES = {kernel: _KINDS.get(kernel, (None, ELEMENTS))[1] for kernel in KERNELS}
 
 
 def work(kernel, size):
-    """The `Work` of a kernel at one of its `SIZES`."""
-    return _KINDS.get(kernel, (_elements, None))[0](kernel, SIZES[kernel][size])
+    """The `Work` of a kernel at one of its `SIZES`, or at a shape of the same form."""
+    shape = SIZES[kernel][size] if isinstance(size, str) else size
+    return _KINDS.get(kernel, (_elements, None))[0](kernel, shape)
 
 
 def arguments(kernel, size, dtype, rate=LEARNS):
