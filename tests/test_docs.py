@@ -16,7 +16,7 @@ PAGES = sorted(
 )
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
 # External addresses need a network to be checked: `make docs-links` asks them. Here they are only listed.
-EXTERNAL = {"https://huggingface.co/docs/safetensors/index#format"}
+EXTERNAL = {"https://asv.readthedocs.io", "https://huggingface.co/docs/safetensors/index#format"}
 
 
 @pytest.fixture(autouse=True)

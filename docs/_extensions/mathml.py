@@ -15,6 +15,7 @@ _ALIASES = {r"\dots": r"\ldots", r"\dotsc": r"\ldots", r"\dotsb": r"\cdots", r"\
 _ALIAS = re.compile("|".join(rf"{re.escape(name)}(?![a-zA-Z])" for name in _ALIASES))
 # What docutils would read otherwise than LaTeX: 12 after a fraction is not twelve, and functions keep their distance.
 _REWRITTEN = (
+    (re.compile(r":="), r"\\coloneq "),
     (re.compile(r"\\frac(\d)(\w)"), r"\\frac{\1}{\2}"),
     (re.compile(r"\\(log|operatorname\{\w+\})\s+(?!\\left)(?=[a-zA-Z\\])"), r"\\\1\\, "),
     (re.compile(r"(?<=[a-z0-9})])\s+(?=\\(?:log|operatorname)\b)"), r"\\, "),
