@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "EXERCISE", "Standardization", "draw", "houses", "pictures", "run", "scale", "train_cats", "train_house", "unroll",
+    "EXERCISE", "Standardization", "as_text", "draw", "houses", "pictures", "run", "scale", "train_cats", "train_house",
+    "unroll",
 ]  # fmt: skip
 
 SIZE, TRAINING, TEST = 24, 209, 200
@@ -74,6 +75,12 @@ def _head(kind: int, size: int, generator: np.random.Generator) -> np.ndarray:
         elif kind == 1:
             inside |= (row - y + 0.8 * radius) ** 2 + (column - x - side * 0.85 * radius) ** 2 < (0.42 * radius) ** 2
     return inside
+
+
+def as_text(image: np.ndarray) -> str:
+    """A picture as characters, every second row: # where a pixel is unlike the corner."""
+    unlike = np.abs(image.astype(int) - image[0, 0].astype(int)).sum(axis=2) > 150
+    return "\n".join("".join("#" if pixel else "." for pixel in row) for row in unlike[::2])
 
 
 def unroll(images: np.ndarray) -> np.ndarray:
@@ -184,8 +191,10 @@ def _columns(page: Page) -> None:
     page.text(
         f"{TRAINING} pictures made here, {SIZE} x {SIZE} x 3: X has the shape {unroll(images).shape}, Y {Y.shape}. "
         f"A cat is a head with two pointed ears; the others have round ears or none. {int(Y.sum())} are cats, so "
-        f"who always says 'no cat' is right in {1 - Y.mean():.0%}."
+        f"who always says 'no cat' is right in {1 - Y.mean():.0%}. A cat, and what is none:"
     )
+    shown = [as_text(images[np.flatnonzero(Y[0] == label)[0]]).splitlines() for label in (1, 0)]
+    page.code("\n".join(f"{cat}      {other}" for cat, other in zip(*shown, strict=True)))
 
 
 def _units(page: Page) -> None:
