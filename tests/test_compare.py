@@ -69,6 +69,12 @@ def test_unknown_computations_and_rungs():
         ladder.climb("dot", 10, only=("one_loop",))
 
 
+def test_a_curve_goes_on_from_its_last_part():
+    last = made("loops", 64, 1.0, part=8)
+    ahead = compare.scaled(last, 128)
+    assert (ahead.size, ahead.part, ahead.first, ahead.median) == (128, 8, 20.0, 2.0)
+
+
 # what is said, of times that are made up
 
 
@@ -246,6 +252,7 @@ def test_the_picture_shows_curves_crossovers_and_bars():
     made_up = comparison({"loops": 1.0, "numpy": 1e-4, "jit1": 1e-5}, (1, 100), **curves)
     figure = output.draw([made_up])
     left, right = figure.axes
-    assert [text.get_text() for text in left.texts] == ["NumPy = rung jit1\nat 10"]
+    assert [text.get_text() for text in left.texts] == ["10"]
+    assert "NumPy = rung jit1" in [text.get_text() for text in figure.legends[0].texts]
     assert [bar.get_width() for bar in right.patches] == pytest.approx([1, 1e4, 1e5])
     assert left.get_xscale() == left.get_yscale() == right.get_xscale() == "log"

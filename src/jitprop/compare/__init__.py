@@ -17,7 +17,7 @@ from .. import ladder
 from ..exercises import check_module, load
 from ..ladder import TASKS, Step, Task
 
-__all__ = ["GROUPS", "QUICK", "Brought", "Comparison", "bring", "chosen", "measure"]
+__all__ = ["GROUPS", "QUICK", "Brought", "Comparison", "bring", "chosen", "measure", "scaled"]
 
 GROUPS = {"activations": tuple(name for name, task in TASKS.items() if task.arguments is TASKS["relu"].arguments)}
 QUICK = ("dot", "logistic", "matmul", "relu", "tanh", "softmax", "backward", "epoch")
@@ -126,18 +126,38 @@ def measure(name: str, quick: bool = False, brought: Brought | None = None) -> C
     seconds, patience = (0.03, 0.1) if quick else (ladder.SECONDS, ladder.PATIENCE)
     sizes = [s for s in task.sizes if not quick or s <= size]
 
-    def climb(size: int, seconds: float, patience: float) -> list[Step]:
-        steps = ladder.climb(name, size, seconds=seconds, patience=patience)
-        if brought is not None and brought.touches(name):
-            own = (f"yours: {brought.name}"[:24], brought.function(name))
-            with _limited(brought.name, task):
-                steps += ladder.climb(name, size, only=(), own=own, seconds=seconds, patience=patience)
-        return steps
-
-    steps = climb(size, seconds, patience)
-    points = [climb(size, CURVE_SECONDS, CURVE_PATIENCE) for size in sizes]
-    curve = {step.rung: [point for row in points for point in row if point.rung == step.rung] for step in steps}
+    mine = (f"yours: {brought.name}"[:24], brought.function(name)) if brought and brought.touches(name) else None
+    steps = _climb(task, ladder.rungs(name), mine, size, seconds, patience)
+    curve: dict[str, list[Step]] = {step.rung: [] for step in steps}
+    for point in sizes:
+        # Loops that were too slow for the size before are not tried again: that would take most of the time.
+        last = {rung: row[-1] for rung, row in curve.items() if row and row[-1].part is not None}
+        rungs = [rung for rung in ladder.rungs(name) if rung not in last]
+        found = _climb(task, rungs, None if "own" in last else mine, point, CURVE_SECONDS, CURVE_PATIENCE)
+        for step in [*found, *(scaled(step, point) for step in last.values())]:
+            curve[step.rung].append(step)
     return Comparison(task, steps, curve)
+
+
+def scaled(step: Step, size: int) -> Step:
+    """An extrapolated step, extrapolated to another size."""
+    ratio = size / step.size
+    return step._replace(size=size, first=step.first * ratio, seconds=tuple(s * ratio for s in step.seconds))
+
+
+def _climb(
+    task: Task,
+    rungs: Sequence[str],
+    own: tuple[str, Callable[..., Any]] | None,
+    size: int,
+    seconds: float,
+    patience: float,
+) -> list[Step]:
+    steps = ladder.climb(task.name, size, rungs, seconds=seconds, patience=patience)
+    if own is not None:
+        with _limited(own[0].removeprefix("yours: "), task):
+            steps += ladder.climb(task.name, size, (), own, seconds, patience)
+    return steps
 
 
 @contextlib.contextmanager

@@ -138,17 +138,18 @@ def _curves(axes: "Axes", comparison: Comparison) -> None:
             axes.plot(step.size, step.median, "o", color=color, markersize=4, fillstyle="none" if hollow else "full")
     for rung, style, height in (("jit1", ":", 0.03), ("jit", "--", 0.97)):
         if rung in comparison.curve:
+            label = f"NumPy = {comparison.curve[rung][0].label}"
             for at in crossovers(comparison.curve["numpy"], comparison.curve[rung]):
-                axes.axvline(at, color=COLORS[rung], linestyle=style, linewidth=0.8, label="_crossover")
+                axes.axvline(at, color=COLORS[rung], linestyle=style, linewidth=0.9, label=label)
                 axes.annotate(
-                    f"NumPy = {comparison.curve[rung][0].label}\nat {at:,.0f}",
+                    f"{at:,.0f}",
                     (at, height),
-                    (4, 0),
+                    (3, 0),
                     xycoords=axes.get_xaxis_transform(),
                     textcoords="offset points",
                     verticalalignment="bottom" if height < 0.5 else "top",
+                    color=COLORS[rung],
                     fontsize=7,
-                    bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
                 )
     axes.set(xscale="log", yscale="log", xlabel=comparison.task.unit, ylabel="seconds")
     axes.set_title(comparison.task.title, fontsize=9)
