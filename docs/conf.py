@@ -11,6 +11,12 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "_extensions"))
 
+# Lessons run in a bare profile: without what this account loads into IPython, without notices about the transport.
+PROFILE = HERE / "_build/ipython/profile_default"
+PROFILE.mkdir(parents=True, exist_ok=True)
+(PROFILE / "ipython_kernel_config.py").write_text("c = get_config()\nc.IPKernelApp.log_level = 40\n")
+os.environ["IPYTHONDIR"] = str(PROFILE.parent)
+
 project = "jitprop"
 author = "the jitprop authors"
 project_copyright = author
