@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | clean.  Needs Python 3.11 to 3.14 with venv and pip; everything else goes into $(VENV).
+# make demo | test | lint | bench | docs | clean.  Needs Python 3.11 to 3.14 with venv and pip; everything else goes into $(VENV).
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Programs are called as modules: scripts in bin/ hold an absolute path, which breaks when the directory moves.
 RUN := "$(BIN)/python" -m
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench bench-quick bench-compare bench-publish docs docs-links clean
 .NOTPARALLEL: # the stamps below install into one environment
 
 demo: $(VENV)/stamp-demo
@@ -20,18 +20,42 @@ lint: $(VENV)/stamp-dev
 	$(RUN) ruff check .
 	$(RUN) mypy
 
+# BENCH chooses benchmarks by a regular expression; MACHINE names this machine, by its processor and cores if not given.
 bench: $(VENV)/stamp-bench
-	$(RUN) asv machine --yes
-	$(RUN) asv run --show-stderr 'HEAD^!'
+	"$(BIN)/python" benchmarks/results.py run --bench "$(BENCH)" --machine "$(MACHINE)"
+
+# Every benchmark once, at its smallest: says whether the suites work, not how fast anything is.
+bench-quick: $(VENV)/stamp-bench
+	"$(BIN)/python" benchmarks/quick.py
+
+bench-compare: $(VENV)/stamp-bench
+	@test -n "$(BASE)" || { echo "name the commit to compare HEAD with: make bench-compare BASE=main" >&2; exit 1; }
+	"$(BIN)/python" benchmarks/compare.py "$(BASE)" --bench "$(BENCH)" --machine "$(MACHINE)"
+
+# The results of all machines, kept on the branch benchmark-results, as pages in .asv/html.
+bench-publish: $(VENV)/stamp-bench
+	"$(BIN)/python" benchmarks/results.py fetch
+	"$(BIN)/python" benchmarks/results.py keep
+	$(RUN) asv publish
+
+# The pages, in docs/_build/html. The lessons are executed, and not again before they change.
+docs: $(VENV)/stamp-docs
+	JITPROP_QUIET=1 $(RUN) sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "the pages start at docs/_build/html/index.html"
+
+# Asks every address on the pages for an answer: the one thing here that needs a network.
+docs-links: $(VENV)/stamp-docs
+	JITPROP_DOCS_EXECUTE=off $(RUN) sphinx -q -b linkcheck docs docs/_build/linkcheck
 
 clean:
-	rm -rf "$(VENV)" build dist .asv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf "$(VENV)" build dist docs/_build .asv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src kernels tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp says that its extras are installed; when pyproject.toml changes they are installed again.
 $(VENV)/stamp-demo: EXTRAS := sklearn,plot
 $(VENV)/stamp-dev: EXTRAS := dev
 $(VENV)/stamp-bench: EXTRAS := bench
+$(VENV)/stamp-docs: EXTRAS := docs
 $(VENV)/stamp-%: pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || { \
 	    echo "jitprop needs Python 3.11 to 3.14, which '$(PYTHON)' is not; name one: make PYTHON=python3.11" >&2; \

@@ -22,15 +22,15 @@ RUN_TIME = {"numpy", "numba", "llvmlite"}  # llvmlite comes with Numba
 # "__init__" stands where its re-exports put it: what is above may say `from jitprop import Network`.
 LAYERS = (
     "cli __main__ commands",
-    "compare lessons demo info plots textplots",
+    "compare lessons ladder rungs parallelloops exercises demo info plots textplots",
     "datasets tablemodel targets encoding preprocessing readers tables",
     "distributed",
-    "sklearn gradcheck",
+    "sklearn gradcheck trace",
     "__init__",
     "network",
     "training loop options steps recovery progress callbacks history optimizers schedules checkpoints storage",
     "modelfile files",
-    "passes kernelsets initialization parameters examples architecture checks",
+    "passes notation kernelsets initialization parameters examples architecture checks",
 )
 RANK = {module: row for row, modules in enumerate(LAYERS) for module in modules.split()}
 

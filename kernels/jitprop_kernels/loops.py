@@ -555,9 +555,12 @@ def update(parameter, gradient, state, coefficients, rule):
     rule : str
         A row of `contract.RULES`.
     """
-    (_, rate, decay, l2, beta1, gain1, momentum_share, gradient_share, beta2, gain2, epsilon) = coefficients
     slots = dict(zip(RULES[rule].slots, state, strict=True))
-    m, v = slots.get("m"), slots.get("v")
+    _update(parameter, gradient, slots.get("m"), slots.get("v"), coefficients)
+
+
+def _update(parameter, gradient, m, v, coefficients):
+    (_, rate, decay, l2, beta1, gain1, momentum_share, gradient_share, beta2, gain2, epsilon) = coefficients
     for i in range(parameter.shape[0]):
         for j in range(parameter.shape[1]):
             g = gradient[i, j] + l2 * parameter[i, j]

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import __version__
-from .commands import cache, demo, gradcheck, info, predict, train, warmup
+from .commands import cache, compare, demo, gradcheck, info, lesson, predict, train, warmup
 from .training import DivergenceError
 
 __all__ = ["main"]
 
-COMMANDS = (demo, train, predict, gradcheck, info, warmup, cache)
+COMMANDS = (demo, compare, lesson, train, predict, gradcheck, info, warmup, cache)
 EXPECTED = (ValueError, TypeError, OSError, ImportError, DivergenceError, MemoryError)
 INTERRUPTED, PIPE_CLOSED = 130, 141  # 128 + SIGINT, 128 + SIGPIPE: what a shell reports of other programs
 

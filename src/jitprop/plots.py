@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["bars", "cost_curve", "decision_boundary", "new_figure", "save"]
+__all__ = ["bars", "cost_curve", "decision_boundary", "new_figure", "picture_format", "save"]
 
 ROOM = 0.6  # right of the longest bar, for its text, as a part of the bar's length
 
@@ -40,14 +40,28 @@ def new_figure(
 
 def save(figure: "Figure", path: str | os.PathLike[str], dpi: int = 120) -> None:
     """Write a figure to a file that appears whole or not at all, in the format its name ends with."""
-    kind = os.path.splitext(os.fspath(path))[1].removeprefix(".").lower() or "png"
-    accepted = figure.canvas.get_supported_filetypes()
-    if kind not in accepted:
-        raise ValueError(
-            f"{os.fspath(path)}: unknown kind of picture {kind!r}; accepted: {', '.join(sorted(accepted))}"
-        )
+    format = picture_format(path)
     with replacing(path) as file:
-        figure.savefig(file, format=kind, dpi=dpi)
+        figure.savefig(file, format=format, dpi=dpi)
+
+
+def picture_format(path: str | os.PathLike[str]) -> str:
+    """The format that the end of a file's name asks for, PNG without one.
+
+    Raises
+    ------
+    ValueError
+        matplotlib does not write that format.
+    ImportError
+        matplotlib is not installed.
+    """
+    accepted = new_figure()[0].canvas.get_supported_filetypes()
+    format = os.path.splitext(os.fspath(path))[1].removeprefix(".").lower() or "png"
+    if format not in accepted:
+        raise ValueError(
+            f"{os.fspath(path)}: unknown kind of picture {format!r}; accepted: {', '.join(sorted(accepted))}"
+        )
+    return format
 
 
 def cost_curve(axes: "Axes", series: Mapping[str, Sequence[float]], title: str = "") -> None:

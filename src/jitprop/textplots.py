@@ -8,8 +8,10 @@ __all__ = ["curves", "duration"]
 MARKS = "*o+x"
 
 
-def curves(series: Mapping[str, Sequence[float]], width: int = 58, height: int = 10) -> str:
-    """Curves over the epochs, a mark for each; the y axis is logarithmic where values span a decade.
+def curves(
+    series: Mapping[str, Sequence[float]], width: int = 58, height: int = 10, axis: str = "epoch", first: int = 1
+) -> str:
+    """Curves over the epochs, or what else `axis` counts from `first`, a mark for each; the y axis is logarithmic where values span a decade.
 
     Parameters
     ----------
@@ -17,6 +19,8 @@ def curves(series: Mapping[str, Sequence[float]], width: int = 58, height: int =
         Name and values, all of the same length.
     width, height : int
         Characters of the area inside the axes.
+    axis : str
+    first : int
     """
     values = [v for ys in series.values() for v in ys if math.isfinite(v)]
     if not values:
@@ -40,7 +44,8 @@ def curves(series: Mapping[str, Sequence[float]], width: int = 58, height: int =
         number = f"{10**at if logarithmic else at:9.3g}" if row % 3 == 0 or row == height - 1 else ""
         lines.append(f"{number:>9} |{''.join(cells).rstrip()}")
     lines.append(f"{'':9} +{'-' * width}")
-    lines.append(f"{'':11}epoch 1{str(epochs).rjust(width - 7)}")
+    left = f"{axis} {first}"
+    lines.append(f"{'':11}{left}{str(epochs - 1 + first).rjust(width - len(left))}")
     legend = "   ".join(f"{mark} {name}" for mark, name in zip(MARKS, series, strict=False))
     return "\n".join([*lines, f"{'':11}{legend}" + ("   (logarithmic)" if logarithmic else "")])
 

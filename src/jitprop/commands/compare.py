@@ -1,0 +1,109 @@
+"""``jitprop compare``: the computations of the course on every rung from Python loops to compiled kernels."""
+
+import argparse
+import textwrap
+import time
+from typing import Any
+
+from jitprop_kernels.jit.compiling import compile_seconds
+
+from .. import info
+from ..compare import GROUPS, bring, chosen, measure, output, report
+from ..files import check_writable
+from ..ladder import TASKS
+from ..plots import new_figure
+from .options import names
+
+__all__ = ["add"]
+
+
+def add(subparsers: Any) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "compare",
+        help="loops, compiled loops, NumPy and our kernels, timed side by side",
+        description="Time the computations of the course as Python loops, the same loops compiled by plain njit and "
+        "with prange, NumPy, and our kernels with one thread and with all; first calls, which compile, apart. "
+        "Results are compared first.",
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--only",
+        type=names,
+        action="extend",
+        default=[],
+        metavar="A,B",
+        help=f"some of: {', '.join(TASKS)}; {', '.join(GROUPS)} stands for all of these",
+    )
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, fewer activations")
+    parser.add_argument(
+        "--bring", metavar="MODULE", help="your own kernels, a module or a .py file: checked, then in the same tables"
+    )
+    parser.add_argument("--json", metavar="FILE", help="all measurements as JSON")
+    parser.add_argument("--csv", metavar="FILE", help="all measurements as a table")
+    parser.add_argument("--plot", metavar="FILE", help="a picture, PNG or SVG by its name, with matplotlib")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, print, write; 1 if brought kernels are wrong or results disagree, and then nothing is written."""
+    for path in (arguments.json, arguments.csv, arguments.plot):
+        if path is not None:
+            check_writable(path)
+    if arguments.plot is not None:
+        _check_picture(arguments.plot)
+    chosen(arguments.only, arguments.quick, None)  # a name that is wrong is told before anything is checked
+    brought = None
+    if arguments.bring is not None:
+        brought = bring(arguments.bring)
+        if brought is None:
+            return 1
+    computations = chosen(arguments.only, arguments.quick, brought)
+    started, compiled = time.perf_counter(), compile_seconds()
+    print(info.headline())
+    if warning := report.busy():
+        print(textwrap.fill(warning, 80))
+    comparisons = []
+    for name in computations:
+        comparison = measure(name, arguments.quick, brought)
+        comparisons.append(comparison)
+        print(f"\n{report.table(comparison)}")
+        for line in report.verdict(comparison):
+            print(textwrap.fill(line, 80, subsequent_indent="  "), flush=True)
+    print(_notes(time.perf_counter() - started, compile_seconds() - compiled))
+    for line in report.conclusions(comparisons):
+        print(textwrap.fill(line, 80, subsequent_indent="  "))
+    if not all(step.agrees for comparison in comparisons for step in comparison.steps):
+        print("the results DO NOT AGREE; no file is written")
+        return 1
+    _write(arguments, comparisons)
+    return 0
+
+
+def _check_picture(path: str) -> None:
+    """Raise now what drawing would raise after a minute: matplotlib is missing, or the name has no known ending."""
+    figure, _ = new_figure()
+    kinds = figure.canvas.get_supported_filetypes()
+    kind = path.rpartition(".")[2].lower() if "." in path else "png"
+    if kind not in kinds:
+        raise ValueError(f"{path}: unknown kind of picture {kind!r}; accepted: {', '.join(sorted(kinds))}")
+
+
+def _notes(seconds: float, compiled: float) -> str:
+    cache = f"our kernels took {compiled:.1f} s of it to compile" if compiled else "our kernels came from the cache"
+    text = (
+        f"first: the first call, with compiling where nothing before had compiled it ({cache}); it is in no other "
+        "column. spread: half the distance between the quartiles. speed-up: times as fast as the Python loops; "
+        f"~ marks what is extrapolated. All of this took {seconds:.0f} s."
+    )
+    return "\n" + textwrap.fill(text, 80) + "\n"
+
+
+def _write(arguments: argparse.Namespace, comparisons: list[Any]) -> None:
+    texts = [(arguments.json, output.as_json), (arguments.csv, output.as_csv)]
+    for path, text in texts:
+        if path is not None:
+            output.write(path, text(comparisons))
+            print(f"written: {path}")
+    if arguments.plot is not None:
+        output.draw_to(comparisons, arguments.plot)
+        print(f"picture: {arguments.plot}")
