@@ -11,7 +11,9 @@ MARKS = "*o+x"
 def curves(
     series: Mapping[str, Sequence[float]], width: int = 58, height: int = 10, axis: str = "epoch", first: int = 1
 ) -> str:
-    """Curves over the epochs, or what else `axis` counts from `first`, a mark for each; the y axis is logarithmic where values span a decade.
+    """Curves over the epochs, or what else `axis` counts from `first`, a mark for each.
+
+    The y axis is logarithmic where values span a decade.
 
     Parameters
     ----------

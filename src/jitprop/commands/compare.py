@@ -5,11 +5,9 @@ import textwrap
 import time
 from typing import Any
 
-from jitprop_kernels.jit.compiling import compile_seconds
-
-from .. import info
-from ..compare import GROUPS, bring, chosen, measure, output, report
+from ..compare import GROUPS, bring, chosen, measure
 from ..files import check_writable
+from ..kernelsets import compile_seconds
 from ..ladder import TASKS
 from ..plots import new_figure
 from .options import names
@@ -46,6 +44,9 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print, write; 1 if brought kernels are wrong or results disagree, and then nothing is written."""
+    from .. import info  # imports Numba, as do the reports, which name its version
+    from ..compare import report
+
     for path in (arguments.json, arguments.csv, arguments.plot):
         if path is not None:
             check_writable(path)
@@ -99,6 +100,8 @@ def _notes(seconds: float, compiled: float) -> str:
 
 
 def _write(arguments: argparse.Namespace, comparisons: list[Any]) -> None:
+    from ..compare import output
+
     texts = [(arguments.json, output.as_json), (arguments.csv, output.as_csv)]
     for path, text in texts:
         if path is not None:
