@@ -6,7 +6,8 @@ asv measures both commits in interleaved rounds, so that a change of the clock o
 benchmark counts as changed when all of this holds:
 
 - asv's statistical test on the samples of all rounds says that they differ;
-- the ratio is at least the factor, for ratios that are tracked without samples its square;
+- the ratio is at least the factor, of the medians and of the quietest samples; for ratios that are tracked, which have
+  no samples, its square;
 - the difference is at least the least duration, for times;
 - a second measurement of it alone, again interleaved, says the same in the same direction.
 
@@ -105,6 +106,10 @@ def changed(before, after, factor, least):
     if after.value != after.value:
         return False
     low, high = sorted((before.value, after.value))
+    if before.samples and after.samples:  # other programs only slow a sample down: the quietest must differ too
+        quiet = min(after.samples) / min(before.samples)
+        if (quiet if after.value > before.value else 1 / quiet) < factor:
+            return False
     if not (before.samples and after.samples):
         factor = factor**2  # one number a commit: nothing says how noisy it is
     elif not _stats.is_different(before.samples, after.samples, before.stats, after.stats):
