@@ -262,3 +262,17 @@ def test_forward_and_backward(kernels):
             below = cost()[0]
             array[index] = value
             tolerances.close(gradient[index], (above - below) / (2 * h), tolerances.differences(50.0, h))
+
+
+def test_a_kernel_that_changes_its_argument_is_told():
+    """relu in place would make every z of a dead unit 0, where the derivative is 1: training would go wrong silently."""
+
+    class InPlace:
+        @staticmethod
+        def relu(Z):
+            return np.maximum(Z, 0, out=Z)
+
+    whole = composition.complete(InPlace())
+    with pytest.raises(ValueError, match="relu of kernel set InPlace changes its argument 1"):
+        whole.relu(np.array([[-1.0, 2.0]]))
+    assert (whole.relu(np.array([[1.0, 2.0]])) == [[1, 2]]).all()

@@ -41,6 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
             raise ValueError(f"which lesson? Its name comes first, one of {', '.join(lessons.LESSONS)}")
         print(f"Twelve lessons; jitprop lesson NAME runs one.\n\n{lessons.overview()}")
         return 0
+    if name.isdecimal() and 1 <= int(name) <= len(lessons.LESSONS):  # as the overview counts them
+        name = list(lessons.LESSONS)[int(name) - 1]
     lesson = lessons.load(name)
     if arguments.plot is not None:
         if not hasattr(lesson, "draw"):
