@@ -265,7 +265,7 @@ def test_forward_and_backward(kernels):
 
 
 def test_a_kernel_that_changes_its_argument_is_told():
-    """relu in place would make every z of a dead unit 0, where the derivative is 1: training would go wrong silently."""
+    """relu in place would make z of a dead unit 0, where the derivative is 1: training would go wrong silently."""
 
     class InPlace:
         @staticmethod
