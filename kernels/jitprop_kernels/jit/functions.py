@@ -8,8 +8,8 @@ float32 expression float64.
 
 The bounds in the docstrings are in ULP of the exact result, subnormal results included; those of float32 were
 measured over all 2**32 arguments by tests/exhaustive_ulp.py, those of float64 over samples. They hold with
-FMA hardware; without it fma(a, b, c) rounds twice, which adds less than one ULP. docs/minimax.py derives the
-polynomials.
+FMA hardware; without it fma(a, b, c) rounds twice, for which the tests, on samples, allow 2 ULP more.
+docs/minimax.py derives the polynomials.
 
 Sources: Cody & Waite, Software Manual for the Elementary Functions, 1980 (range reduction); Muller,
 Elementary Functions, 3rd ed., 2016 (minimax polynomials, log1p); Tang, ACM TOMS 18 (1992), 211 (expm1 from
