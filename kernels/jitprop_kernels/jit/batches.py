@@ -1,49 +1,56 @@
 """What happens to a batch besides products: gathering its examples, and dropout.
 
 `step` is the address of the record of the running step, see `epoch`: (coefficients, L2 factor, address of the examples
-of the batch, number of the step).
+of the batch, number of the step, how many examples the next batch has).
 """
 
 import numpy as np
 from numba.extending import register_jitable
 
 from ..contract import dropout_threshold
-from .launch import bits, compiled_task
+from .launch import bits, compiled_task, part_of
 from .vectors import cast, float_of, size_of, unpack, vector_at
 
-__all__ = ["dropout", "dropout_record", "gather_columns", "gather_rows", "weigh"]
+__all__ = ["drop_panels", "dropout", "dropout_record", "gather_columns", "gather_rows", "weigh"]
 
 
 def _gather_columns(record, t, tasks, one):
-    x, x_stride, n, step, count, out, out_stride = unpack(record, 7)
-    chosen, size = vector_at(unpack(step, 4)[2], count, np.int64(0)), size_of(one)
-    for i in range(n * t // tasks, n * (t + 1) // tasks):
-        source = x + i * x_stride * size
-        target = vector_at(out + i * out_stride * size, count, one)
-        for j in range(count):
-            target[j] = vector_at(source + chosen[j] * size, 1, one)[0]
+    x, x_stride, n, step, count, out, out_panel, out_row, NR = unpack(record, 9)
+    chosen, size = vector_at(unpack(step, 3)[2], count, np.int64(0)), size_of(one)
+    start, stop = part_of(count, NR, t, tasks)
+    for j0 in range(start, stop, NR):
+        width = min(NR, stop - j0)
+        for i in range(n):
+            source = x + i * x_stride * size
+            target = vector_at(out + (j0 // NR * out_panel + i * out_row) * size, width, one)
+            for q in range(width):
+                target[q] = vector_at(source + chosen[j0 + q] * size, 1, one)[0]
+
+
+def gather_columns(dtype):
+    """The task that copies the batch's columns of an x with contiguous rows.
+
+    Record (x, x_stride, n, step, count, out, numbers from panel to panel, from row to row, NR): NR columns make a panel.
+    """
+    return compiled_task(_gather_columns, dtype)
 
 
 def _gather_rows(record, t, tasks, one):
-    x, x_stride, n, step, count, out, out_stride = unpack(record, 7)
-    chosen, size = vector_at(unpack(step, 4)[2], count, np.int64(0)), size_of(one)
-    for j in range(count * t // tasks, count * (t + 1) // tasks):
+    x, x_stride, n, step, count, out, out_stride, grain = unpack(record, 8)
+    chosen, size = vector_at(unpack(step, 3)[2], count, np.int64(0)), size_of(one)
+    start, stop = part_of(count, grain, t, tasks)
+    for j in range(start, stop):
         source = vector_at(x + chosen[j] * x_stride * size, n, one)
         target = vector_at(out + j * out_stride * size, n, one)
         for i in range(n):
             target[i] = source[i]
 
 
-def gather_columns(dtype):
-    """The task out[:, j] = x[:, example j of the batch] for x with contiguous rows.
-
-    Record (x, x_stride, n, step, count, out, out_stride).
-    """
-    return compiled_task(_gather_columns, dtype)
-
-
 def gather_rows(dtype):
-    """The task out[j, :] = x[example j of the batch, :], record of `gather_columns`: examples are rows of x."""
+    """The task out[j, :] = x[example j of the batch, :] where examples are rows of x.
+
+    Record (x, x_stride, n, step, count, out, out_stride, grain).
+    """
     return compiled_task(_gather_rows, dtype)
 
 
@@ -88,11 +95,12 @@ def _hash(key, i, j):
 
 
 def _dropout(record, t, tasks, one):
-    a, a_stride, out, out_stride, rows, columns, transposed, threshold, scale, key, layer, step = unpack(record, 12)
+    a, a_stride, out, out_stride, rows, columns, transposed, threshold, scale, grain, key, layer, step = unpack(record, 13)
     seed = np.uint32(key) if step == 0 else _key(key, unpack(step, 4)[3], layer)
     least = np.uint32(threshold)
     size, zero, factor = size_of(one), one - one, cast(float_of(scale), one)
-    for i in range(rows * t // tasks, rows * (t + 1) // tasks):
+    start, stop = part_of(rows, grain, t, tasks)
+    for i in range(start, stop):
         A = vector_at(a + i * a_stride * size, columns, one)
         B = vector_at(out + i * out_stride * size, columns, one)
         for j in range(columns):
@@ -105,10 +113,35 @@ def dropout(dtype):
     return compiled_task(_dropout, dtype)
 
 
-def dropout_record(a, out, rows, columns, rate, key, layer=0, step=0, transposed=False):
+def dropout_record(a, out, rows, columns, rate, key, layer=0, step=0, transposed=False, grain=1):
     """Record of dropout from `a` to `out`, each (address, stride); in a step the key is made of key, step and layer.
 
     `transposed` tells that examples are rows here: the mask belongs to unit and example, however they are stored.
+    Threads share the rows in multiples of `grain`.
     """
     scale = bits(1.0 / (1.0 - float(rate)))
-    return [*a, *out, rows, columns, int(transposed), dropout_threshold(rate), scale, key, layer, step]
+    return [*a, *out, rows, columns, int(transposed), dropout_threshold(rate), scale, grain, key, layer, step]
+
+
+def _drop_panels(record, t, tasks, one):
+    a, g, panel, n, count, NR, threshold, scale, key, layer, step = unpack(record, 11)
+    seed, least = _key(key, unpack(step, 4)[3], layer), np.uint32(threshold)
+    size, zero, factor = size_of(one), one - one, cast(float_of(scale), one)
+    start, stop = part_of(count, NR, t, tasks)
+    for j in range(start, stop, NR):
+        for i in range(n):
+            place = (j // NR * panel + i * NR) * size
+            A, G = vector_at(a + place, NR, one), vector_at(g + place, NR, one)
+            for q in range(NR):
+                dropped = _hash(seed, i, j + q) < least
+                A[q] = zero if dropped else A[q] * factor
+                G[q] = zero if dropped else G[q] * factor
+
+
+def drop_panels(dtype):
+    """The task of dropout on panels, in place, of activations and of the derivatives beside them.
+
+    Each mask is drawn once. Record (a, g, numbers from panel to panel, n, count, NR, threshold, scale, key, layer,
+    step).
+    """
+    return compiled_task(_drop_panels, dtype)

@@ -13,7 +13,7 @@ from ..contract import COEFFICIENTS, RULES, parse
 from ..doors import checked
 from . import compiling
 from .launch import address_of, launch, launcher
-from .plan import WIDTH, Plan
+from .plan import Plan, player
 from .vectors import vector_at
 
 __all__ = ["train_epoch"]
@@ -22,35 +22,36 @@ _KEPT = 64 * 2**20  # bytes of workspace that wait for the next call
 _STEP, _COLUMNS = COEFFICIENTS.index("step"), len(COEFFICIENTS)
 
 # The record of the running step, which tasks read: see `batches` and `optimizers`.
-_COEFFICIENTS, _L2, _CHOSEN, _NUMBER = range(4)
+_COEFFICIENTS, _L2, _CHOSEN, _NUMBER, _FOLLOWING = range(5)
 
 
 @compiling.jit
-def _play(launcher, tape, first, last):
-    for i in range(first, last):
-        launch(launcher, tape[i, 0], tape.ctypes.data + (i * WIDTH + 2) * 8, tape[i, 1])
+def _play(launcher, player, regions, first, last):
+    for r in range(first, last):
+        launch(launcher, player, regions.ctypes.data + r * 32, regions[r, 3])
 
 
 @compiling.jit
 def _steps(
-    launcher, whole, rest, marks, step, order, coefficients, batch, visited, weights, losses, squares, l2, costs
+    launcher, player, whole, rest, marks, step, order, coefficients, batch, visited, weights, losses, squares, l2, costs
 ):  # fmt: skip
     """Play the tape of every step; returns how many were begun: the last was not applied if its cost is not finite."""
-    numbers, (gathered, headed) = step.view(np.float64), marks
+    numbers = step.view(np.float64)
     for s in range(costs.size):
         count = min(batch, visited - s * batch)
-        tape = whole if count == batch else rest
+        regions, (gathered, headed) = (whole, marks[0]) if count == batch else (rest, marks[1])
         row = coefficients + s * _COLUMNS * 8
         step[_COEFFICIENTS], step[_CHOSEN] = row, order + s * batch * 8
         step[_NUMBER] = int(vector_at(row, _COLUMNS, 0.0)[_STEP])
-        _play(launcher, tape, 0, gathered)
+        step[_FOLLOWING] = min(batch, visited - s * batch - count)
+        _play(launcher, player, regions, 0, gathered)
         total = 0.0
         for j in range(count):
             total += weights[j]
         if total == 0.0:  # no example counts, so there is nothing to average and nothing to learn
             costs[s] = 0.0
             continue
-        _play(launcher, tape, gathered, headed)
+        _play(launcher, player, regions, gathered, headed)
         cost = 0.0
         for j in range(count):
             cost += weights[j] * losses[j]
@@ -61,7 +62,7 @@ def _steps(
         if not math.isfinite(cost):
             return s + 1
         numbers[_L2] = l2 / total
-        _play(launcher, tape, headed, tape.shape[0])
+        _play(launcher, player, regions, headed, len(regions))
     return costs.size
 
 
@@ -156,9 +157,9 @@ def train_epoch(
         plan.array("factors", batch, plan.dtype)[:] = 1.0
     costs = np.empty(len(coefficients))
     arguments = (
-        whole.records, rest.records, (whole.gathered, whole.headed), plan.step, address_of(order),
+        player(), whole.regions, rest.regions, (whole.marks, rest.marks), plan.step, address_of(order),
         address_of(coefficients), batch, visited, weights, plan.array("losses", batch, np.float64),
-        plan.array("squares", plan.L, np.float64), float(l2), costs,
+        plan.array("squares", sum(plan.units[1:]) if l2 else 0, np.float64), float(l2), costs,
     )  # fmt: skip
     if not (whole.parallel or rest.parallel):
         return costs[: _steps(0, *arguments)]

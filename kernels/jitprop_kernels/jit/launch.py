@@ -20,7 +20,7 @@ from numba.extending import register_jitable
 from . import compiling
 from .vectors import call_address
 
-__all__ = ["address_of", "bits", "compiled_block", "compiled_task", "launch", "launcher", "run", "workspace"]
+__all__ = ["address_of", "bits", "compiled_block", "compiled_task", "launch", "launcher", "part_of", "run", "workspace"]
 
 _TASK = types.void(types.intp, types.intp, types.intp)
 
@@ -46,6 +46,13 @@ def launch(launcher, task, record, tasks):
         call_address(task, record, 0, 1)
     else:
         call_address(launcher, task, record, tasks)
+
+
+@register_jitable
+def part_of(m, grain, t, tasks):
+    """Where part t of m columns begins and ends; parts are multiples of `grain`, the last may be smaller."""
+    grains = (m + grain - 1) // grain
+    return min(m, grains * t // tasks * grain), min(m, grains * (t + 1) // tasks * grain)
 
 
 def _parallel_shell(task, record, tasks):

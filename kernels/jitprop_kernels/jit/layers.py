@@ -156,7 +156,7 @@ def output_head(Z, Y, loss, output, sample_weight=None):
     task, parameter = losses.head(loss, output, dtype)
     tasks = share(n * m, _ELEMENTS)
     record = [
-        *matrix(Z)[:2], *matrix(Y)[:2], int(Y.dtype == np.int64), *matrix(dZ)[:2], n, m, address_of(factors),
+        *matrix(Z)[:2], *matrix(Y)[:2], int(Y.dtype == np.int64), *matrix(dZ)[:2], n, m, 1, address_of(factors),
         address_of(example_losses), bits(parameter), workspace(tasks * 2 * losses.CHUNK * Z.itemsize),
     ]  # fmt: skip
     run(task, record, tasks)
@@ -188,9 +188,10 @@ def update(parameter, gradient, state, coefficients, rule):
     m, v = (matrix(slots[name])[:2] if name in slots else (0, 0) for name in ("m", "v"))
     step = np.array([address_of(coefficients), bits(float(coefficients[COEFFICIENTS.index("l2")]))], np.int64)
     record = [
-        *matrix(parameter)[:2], *matrix(gradient)[:2], *m, *v, *parameter.shape, address_of(step), 0,
+        optimizers.block(rule, parameter.dtype), *matrix(gradient)[:2], *parameter.shape,
+        *optimizers.update_record(matrix(parameter)[:2], m, v, address_of(step), False),
     ]  # fmt: skip
-    run(optimizers.update(rule, parameter.dtype), record, share(parameter.size, _ELEMENTS))
+    run(optimizers.update(parameter.dtype), record, share(parameter.size, _ELEMENTS))
 
 
 @checked

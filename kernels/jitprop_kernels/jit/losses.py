@@ -14,7 +14,7 @@ from numba.extending import register_jitable
 from ..contract import parse_loss
 from .activations import FORMULAS
 from .functions import exp, log, log1p, select, sigmoid
-from .launch import compiled_task
+from .launch import compiled_task, part_of
 from .vectors import cast, float_of, size_of, unpack, vector_at
 
 __all__ = ["CHUNK", "head", "softmax"]
@@ -79,9 +79,9 @@ def _elementwise_head(output, loss):
     formula = register_jitable(_logistic if loss == "binary_cross_entropy" else _LOSSES[loss])
 
     def head(record, t, tasks, one):
-        z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, factors, losses, parameter = unpack(record, 12)
+        z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, grain, factors, losses, parameter = unpack(record, 13)
         size, zero, p = size_of(one), one - one, cast(float_of(parameter), one)
-        j0, j1 = m * t // tasks, m * (t + 1) // tasks
+        j0, j1 = part_of(m, grain, t, tasks)
         total, factor = vector_at(losses, m, 0.0), vector_at(factors, m, one)
         for j in range(j0, j1):
             total[j] = 0.0
@@ -134,12 +134,13 @@ def _softmax(record, t, tasks, one):
 
 
 def _softmax_cross_entropy_head(record, t, tasks, one):
-    z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, factors, losses, parameter, scratch = unpack(record, 13)
+    z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, grain, factors, losses, parameter, scratch = unpack(record, 14)
     size, zero = size_of(one), one - one
     top = vector_at(scratch + 2 * t * CHUNK * size, CHUNK, one)
     norm = vector_at(scratch + (2 * t + 1) * CHUNK * size, CHUNK, one)
-    for j0 in range(m * t // tasks, m * (t + 1) // tasks, CHUNK):
-        columns = min(CHUNK, m * (t + 1) // tasks - j0)
+    start, stop = part_of(m, grain, t, tasks)
+    for j0 in range(start, stop, CHUNK):
+        columns = min(CHUNK, stop - j0)
         _softmax_chunk(z + j0 * size, z_stride, dz + j0 * size, dz_stride, n, columns, top, norm, zero, one)
         factor = vector_at(factors + j0 * size, columns, one)
         total = vector_at(losses + j0 * 8, columns, 0.0)
@@ -171,12 +172,13 @@ def _softmax_cross_entropy_head(record, t, tasks, one):
 
 
 def _softmax_squared_error_head(record, t, tasks, one):
-    z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, factors, losses, parameter, scratch = unpack(record, 13)
+    z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, grain, factors, losses, parameter, scratch = unpack(record, 14)
     size, zero = size_of(one), one - one
     top = vector_at(scratch + 2 * t * CHUNK * size, CHUNK, one)
     inner = vector_at(scratch + (2 * t + 1) * CHUNK * size, CHUNK, one)
-    for j0 in range(m * t // tasks, m * (t + 1) // tasks, CHUNK):
-        columns = min(CHUNK, m * (t + 1) // tasks - j0)
+    start, stop = part_of(m, grain, t, tasks)
+    for j0 in range(start, stop, CHUNK):
+        columns = min(CHUNK, stop - j0)
         _softmax_chunk(z + j0 * size, z_stride, dz + j0 * size, dz_stride, n, columns, top, inner, zero, one)
         factor = vector_at(factors + j0 * size, columns, one)
         total = vector_at(losses + j0 * 8, columns, 0.0)
@@ -204,9 +206,9 @@ def softmax(dtype):
 def head(loss, output, dtype):
     """The task of an output head and the parameter of its loss.
 
-    Record (z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, factors, losses, parameter, scratch): `indices`
-    tells that y holds class indices; dZ of an example is multiplied by its factor; `losses` are float64; scratch as in
-    `softmax`.
+    Record (z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, grain, factors, losses, parameter, scratch):
+    `indices` tells that y holds class indices; threads share the columns in multiples of `grain`; dZ of an example is
+    multiplied by its factor; `losses` are float64; scratch as in `softmax`.
     """
     output, name, parameter = parse_loss(loss, output)
     if output != "softmax":

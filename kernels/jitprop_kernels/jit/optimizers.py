@@ -1,54 +1,127 @@
 """The update of a parameter, in place, for every rule: the one form that `contract.COEFFICIENTS` describes."""
 
 import functools
-import math
+
+from numba import types
+from numba.extending import intrinsic, register_jitable
 
 from ..contract import COEFFICIENTS, RULES
+from . import compiling
 from .launch import compiled_task
-from .vectors import cast, float_of, size_of, unpack, vector_at
+from .vectors import I64, Vectors, call_address, cast, float_of, size_of, unpack, vector_at, vector_length
 
-__all__ = ["update"]
+__all__ = ["block", "update", "update_record"]
 
 (_STEP, _RATE, _DECAY, _L2, _BETA1, _GAIN1, _M_SHARE, _G_SHARE, _BETA2, _GAIN2, _EPSILON) = range(len(COEFFICIENTS))
 
 
-@functools.cache
-def _body(rule):
-    has_m, has_v = "m" in RULES[rule].slots, "v" in RULES[rule].slots
+def _vectors(has_m, has_v):
+    """An intrinsic: the update of `columns` numbers at w from the gradient at g and the averages at m and v.
 
-    def update(record, t, tasks, one):
-        w, w_stride, g, g_stride, m, m_stride, v, v_stride, rows, columns, step, is_bias = unpack(record, 12)
-        coefficients, l2 = unpack(step, 2)
-        size, numbers = size_of(one), vector_at(coefficients, len(COEFFICIENTS), 0.0)
-        rate, epsilon = cast(numbers[_RATE], one), cast(numbers[_EPSILON], one)
-        beta1, gain1 = cast(numbers[_BETA1], one), cast(numbers[_GAIN1], one)
-        beta2, gain2 = cast(numbers[_BETA2], one), cast(numbers[_GAIN2], one)
-        m_share, g_share = cast(numbers[_M_SHARE], one), cast(numbers[_G_SHARE], one)
-        decay, shrink = (one, one - one) if is_bias else (cast(numbers[_DECAY], one), cast(float_of(l2), one))
-        for i in range(rows * t // tasks, rows * (t + 1) // tasks):
-            W = vector_at(w + i * w_stride * size, columns, one)
-            G = vector_at(g + i * g_stride * size, columns, one)
-            M = vector_at(m + i * m_stride * size, columns, one)
-            V = vector_at(v + i * v_stride * size, columns, one)
-            for j in range(columns):
-                gradient = G[j] + shrink * W[j]
-                direction = g_share * gradient
-                if has_m:
-                    M[j] = beta1 * M[j] + gain1 * gradient
-                    direction += m_share * M[j]
-                if has_v:
-                    V[j] = beta2 * V[j] + gain2 * gradient * gradient
-                    direction /= math.sqrt(V[j]) + epsilon
-                W[j] = decay * W[j] - rate * direction
-
-    update.__qualname__ = update.__name__ = f"update_{rule}"
-    return update
-
-
-def update(rule, dtype):
-    """The task of a rule.
-
-    Record (w, w_stride, g, g_stride, m, m_stride, v, v_stride, rows, columns, step, is_bias): `step` is the address of
-    the address of a row of coefficients and of the factor of L2; a bias has neither decay nor L2.
+    Written out, since a compiled loop would first have to find out that the four do not overlap, which takes longer
+    than the two vectors of a row of a tile.
     """
-    return compiled_task(_body(rule), dtype)
+
+    def emit(v, w, g, m, s, numbers, mask):
+        builder = v.builder
+        rate, decay, shrink, beta1, gain1, m_share, g_share, beta2, gain2, epsilon = numbers
+        W = v.load(w, mask)
+        gradient = v.fma(shrink, W, v.load(g, mask))
+        direction = builder.fmul(g_share, gradient)
+        if has_m:
+            M = v.fma(beta1, v.load(m, mask), builder.fmul(gain1, gradient))
+            v.store(M, m, mask)
+            direction = v.fma(m_share, M, direction)
+        if has_v:
+            V = v.fma(beta2, v.load(s, mask), builder.fmul(builder.fmul(gain2, gradient), gradient))
+            v.store(V, s, mask)
+            root = v.call(f"llvm.sqrt.{v.suffix}", v.type, [V])
+            direction = builder.fdiv(direction, builder.fadd(root, epsilon))
+        v.store(builder.fsub(builder.fmul(decay, W), builder.fmul(rate, direction)), w, mask)
+
+    @intrinsic
+    def row(typingctx, w, g, m, v, columns, numbers):
+        signature = types.void(*[types.intp] * 5, numbers)
+
+        def codegen(context, builder, signature, args):
+            *places, columns, packed = args
+            scalar = context.get_value_type(numbers.dtype)
+            vectors = Vectors(builder, scalar, vector_length(numbers.dtype.bitwidth // 8))
+            values = [vectors.splat(builder.extract_value(packed, i)) for i in range(len(numbers))]
+            before = builder.block
+            loop, whole, rest, part, after = (
+                builder.append_basic_block(f"update.{name}") for name in ("loop", "whole", "rest", "part", "after")
+            )
+            builder.branch(loop)
+            builder.position_at_end(loop)
+            j = builder.phi(I64)
+            j.add_incoming(I64(0), before)
+            following = builder.add(j, I64(vectors.VL))
+            at = [builder.add(place, builder.mul(j, I64(vectors.size))) for place in places]
+            builder.cbranch(builder.icmp_signed("<=", following, columns), whole, rest)
+            builder.position_at_end(whole)
+            emit(vectors, *at, values, None)
+            j.add_incoming(following, whole)
+            builder.branch(loop)
+            builder.position_at_end(rest)
+            builder.cbranch(builder.icmp_signed("<", j, columns), part, after)
+            builder.position_at_end(part)
+            emit(vectors, *at, values, vectors.mask(builder.sub(columns, j)))
+            builder.branch(after)
+            builder.position_at_end(after)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return row
+
+
+@functools.cache
+def block(rule, dtype):
+    """The address of ``update(record, i, j, g, g_stride, rows, columns)``: the block at row i, column j of a parameter.
+
+    `record` is the address of what `update_record` made, g that of the block of the gradient.
+    """
+    row = _vectors("m" in RULES[rule].slots, "v" in RULES[rule].slots)
+    one = dtype.type(1)
+
+    def update(record, i, j, g, g_stride, rows, columns):
+        w, w_stride, m, m_stride, v, v_stride, step, is_bias = unpack(record, 8)
+        coefficients, l2 = unpack(step, 2)
+        size, number = size_of(one), vector_at(coefficients, len(COEFFICIENTS), 0.0)
+        decay, shrink = (1.0, 0.0) if is_bias else (number[_DECAY], float_of(l2))
+        numbers = (
+            cast(number[_RATE], one), cast(decay, one), cast(shrink, one),
+            cast(number[_BETA1], one), cast(number[_GAIN1], one), cast(number[_M_SHARE], one),
+            cast(number[_G_SHARE], one), cast(number[_BETA2], one), cast(number[_GAIN2], one),
+            cast(number[_EPSILON], one),
+        )  # fmt: skip
+        for q in range(rows):
+            row(
+                w + ((i + q) * w_stride + j) * size, g + q * g_stride * size,
+                m + ((i + q) * m_stride + j) * size, v + ((i + q) * v_stride + j) * size, columns, numbers,
+            )  # fmt: skip
+
+    update.__name__ = update.__qualname__ = f"update_{rule}_{dtype.name}"
+    return compiling.compile_address(update, types.void(*[types.intp] * 7))
+
+
+def update_record(w, m, v, step, is_bias):
+    """What `block` reads: w, m and v are (address, stride), the latter (0, 0) where the rule has none.
+
+    `step` is the address of the address of a row of coefficients and of the factor of L2; a bias has neither decay nor
+    L2.
+    """
+    return [*w, *m, *v, step, int(is_bias)]
+
+
+def _update(record, t, tasks, one):
+    block, g, g_stride, rows, columns = unpack(record, 5)
+    i0, i1 = rows * t // tasks, rows * (t + 1) // tasks
+    if i1 > i0:
+        call_address(block, record + 5 * 8, i0, 0, g + i0 * g_stride * size_of(one), g_stride, i1 - i0, columns)
+
+
+def update(dtype):
+    """The task that updates a whole parameter: record (block, g, g_stride, rows, columns, and `update_record`)."""
+    return compiled_task(_update, dtype)

@@ -1,4 +1,4 @@
-"""Sums over examples: bias gradients, products with one row, inner products.
+"""Sums over examples or inputs: bias gradients, products with one row, inner products, squares.
 
 A sum runs in four vectors of partial sums, which are added in a fixed order at the end, and a long one in pieces: its
 bits depend on its length and on the width of a vector only.
@@ -9,9 +9,10 @@ from llvmlite import ir
 from numba.extending import intrinsic, register_jitable
 
 from .launch import compiled_task
+from .tile import NV
 from .vectors import I64, Vectors, cast, float_of, size_of, unpack, vector_at, vector_length
 
-__all__ = ["PIECE", "dot", "row_products", "squares"]
+__all__ = ["PIECE", "dot", "panel_sum", "row_products", "squares"]
 
 PIECE = 32768  # numbers of a long sum that one thread adds up
 
@@ -61,11 +62,7 @@ def _summing(weighted):
             builder.position_at_end(after)
             sums = add(sums, offset, left)
             vector = builder.fadd(builder.fadd(sums[0], sums[1]), builder.fadd(sums[2], sums[3]))
-            lanes = [builder.extract_element(vector, ir.IntType(32)(q)) for q in range(v.VL)]
-            while len(lanes) > 1:
-                half = len(lanes) // 2
-                lanes = [builder.fadd(lanes[q], lanes[q + half]) for q in range(half)]
-            return lanes[0]
+            return v.sum(vector)
 
         return signature, codegen
 
@@ -82,6 +79,52 @@ def _long_inner(x, y, n, one):
     for p in range(0, n, PIECE):
         place, count = p * size_of(one), min(PIECE, n - p)
         total += _sum(x + place, 0, count, one) if y == 0 else _inner(x + place, y + place, count, one)
+    return total
+
+
+@intrinsic
+def _panel_sum(typingctx, x, stride, count, like):
+    """The sum of the first `count` columns of a row of panels that are `stride` bytes apart."""
+    signature = like(x, stride, count, like)
+
+    def codegen(context, builder, signature, args):
+        x, stride, count, _ = args
+        scalar = context.get_value_type(like)
+        v = Vectors(builder, scalar, vector_length(4 if isinstance(scalar, ir.FloatType) else 8))
+
+        def add(sums, place, masks):
+            places = [builder.add(place, I64(j * v.VL * v.size)) for j in range(NV)]
+            return [builder.fadd(*pair) for pair in zip(sums, map(v.load, places, masks), strict=True)]
+
+        before, NR = builder.block, I64(NV * v.VL)
+        loop, whole, rest = (builder.append_basic_block(f"panels.{name}") for name in ("loop", "whole", "rest"))
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        left, place = builder.phi(I64), builder.phi(I64)
+        sums = [builder.phi(v.type) for _ in range(NV)]
+        for phi, start in [(left, count), (place, x), *((partial, v.zero) for partial in sums)]:
+            phi.add_incoming(start, before)
+        builder.cbranch(builder.icmp_signed(">=", left, NR), whole, rest)
+        builder.position_at_end(whole)
+        values = [builder.sub(left, NR), builder.add(place, stride), *add(sums, place, [None] * NV)]
+        for phi, value in zip([left, place, *sums], values, strict=True):
+            phi.add_incoming(value, whole)
+        builder.branch(loop)
+        builder.position_at_end(rest)
+        total, *others = add(sums, place, [v.mask(left, j * v.VL) for j in range(NV)])
+        for other in others:
+            total = builder.fadd(total, other)
+        return v.sum(total)
+
+    return signature, codegen
+
+
+@register_jitable
+def panel_sum(x, stride, count, NR, one):
+    """`_panel_sum` in pieces whose sums are added in float64; NR is the width of a panel."""
+    total = np.float64(0.0)
+    for e in range(0, count, PIECE):
+        total += _panel_sum(x + e // NR * stride, stride, min(PIECE, count - e), one)
     return total
 
 
@@ -117,13 +160,15 @@ def dot(dtype):
 
 def _squares(record, t, tasks, one):
     w, w_stride, rows, columns, out = unpack(record, 5)
-    total = np.float64(0.0)
-    for i in range(rows):
+    total = vector_at(out, rows, 0.0)
+    for i in range(rows * t // tasks, rows * (t + 1) // tasks):
         row = w + i * w_stride * size_of(one)
-        total += _long_inner(row, row, columns, one)
-    vector_at(out, 1, 0.0)[0] = total
+        total[i] = _long_inner(row, row, columns, one)
 
 
 def squares(dtype):
-    """The task that sums the squares of a matrix: record (w, w_stride, rows, columns, out); out is a float64."""
+    """The task that sums the squares of each row of a matrix.
+
+    Record (w, w_stride, rows, columns, out); out takes a float64 a row.
+    """
     return compiled_task(_squares, dtype)

@@ -2,12 +2,14 @@
 
 For MR rows and up to NV vectors of VL columns it computes ::
 
-    C[i, j] = alpha * (bias[i] + sum_p A[i, p] B[p, j])        p = 0, 1, ..., k - 1
+    C[i, j] = alpha * (bias[i] + sum_p A[i, p] B[p, j]) + beta * C[i, j]        p = 0, 1, ..., k - 1
 
-or adds that to C, one column of A times one row of B at a time: MR * NV independent chains of fused multiply-adds,
-enough to hide their latency, fed by NV loads and MR broadcasts. Every sum is taken in the order of p, whatever MR, NV
-or the columns beside it are, so an element's bits do not depend on how a product was cut into tiles. A has a stride for
-its rows and one for its columns, which lets one tile serve W A_prev, W^T dZ and dZ A_prev^T.
+one column of A times one row of B at a time: MR * NV independent chains of fused multiply-adds, enough to hide their
+latency, fed by NV loads and MR broadcasts. Every sum is taken in the order of p, whatever MR, NV or the columns beside
+it are, so an element's bits do not depend on how a product was cut into tiles. With beta = 0 the tile does not read C;
+with C = W, alpha = -learning rate and beta = 1 it is a step of gradient descent. A has a stride for its rows and one
+for its columns, which lets one tile serve W A_prev, W^T dZ and dZ A_prev^T; where dZ stands in panels of examples (see
+`steps`), the columns of A come in groups, with a jump from one to the next.
 
 MR and NV follow the vector registers (Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication",
 ACM TOMS 34(3), 2008, section 6; Van Zee and van de Geijn, "BLIS", ACM TOMS 41(3), 2015): MR * NV accumulators, NV
@@ -25,7 +27,9 @@ from numba.extending import intrinsic
 from . import compiling
 from .vectors import I64, Vectors, define, vector_length
 
-__all__ = ["Tile", "call_tile", "tile"]
+__all__ = ["NV", "Tile", "call_tile", "tile"]
+
+NV = 2  # vectors in a row of the tile
 
 
 class Tile(NamedTuple):
@@ -45,7 +49,7 @@ class Tile(NamedTuple):
 def _shape(itemsize):
     """MR, NV, VL for the host: 14 x 2 of 32 registers (28 sums, 2 of B, 1 broadcast, 1 spare), 6 x 2 of 16."""
     VL = vector_length(itemsize)
-    return (14, 2, VL) if compiling.register_count() >= 32 else (6, 2, VL)
+    return (14, NV, VL) if compiling.register_count() >= 32 else (6, NV, VL)
 
 
 class _Body:
@@ -65,14 +69,14 @@ class _Body:
     def grid(self, make):
         return [[make(i, j) for j in range(self.NV)] for i in range(self.MR)]
 
-    def emit(self, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, bias, more, alpha):
+    def emit(self, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, alpha, beta):
         builder = self.builder
         if self.masked:
             self.masks = [self.v.mask(columns, j * self.VL) for j in range(self.NV)]
-        a_rs, a_cs, b_rs, c_rs = (builder.mul(x, I64(self.v.size)) for x in (a_rs, a_cs, b_rs, c_rs))
+        a_rs, a_cs, b_rs, c_rs, jump = (builder.mul(x, I64(self.v.size)) for x in (a_rs, a_cs, b_rs, c_rs, jump))
         row = [builder.add(c, builder.mul(c_rs, I64(i))) for i in range(self.MR)]
-        sums = self.accumulate(self.initial(bias), a, a_rs, a_cs, b, b_rs, k)
-        self.finish(sums, row, more, alpha)
+        sums = self.accumulate(self.initial(bias), a, a_rs, a_cs, b, b_rs, k, group, jump)
+        self.finish(sums, row, alpha, beta)
 
     def initial(self, bias):
         """The first value of every sum: the bias of its row, or zero where `bias` is null."""
@@ -94,8 +98,8 @@ class _Body:
 
         return self.grid(phi)
 
-    def accumulate(self, sums, a, a_rs, a_cs, b, b_rs, k):
-        """The loop over p.
+    def accumulate(self, sums, a, a_rs, a_cs, b, b_rs, k, group, jump):
+        """The loop over p, and around it one over groups of columns of A.
 
         One running pointer serves four rows of A. LLVM knows that all move alike and would make one chain of additions
         of them, as long as that of the sums; `opaque` hides it.
@@ -106,46 +110,55 @@ class _Body:
         starts = [a]
         for _ in range((self.MR - 1) // 4):
             starts.append(builder.add(starts[-1], four))
-        loop, after = builder.append_basic_block("k"), builder.append_basic_block("done")
+        outer, loop, next_group, after = (builder.append_basic_block(name) for name in ("group", "k", "next", "done"))
+
+        def carried(values, block):
+            """A phi for each value that comes from `block`."""
+            phis = [builder.phi(value.type) for value in values]
+            for phi, value in zip(phis, values, strict=True):
+                phi.add_incoming(value, block)
+            return phis
+
+        def carry(phis, values, block):
+            for phi, value in zip(phis, values, strict=True):
+                phi.add_incoming(value, block)
+
+        flat = [partial for line in sums for partial in line]
+        builder.branch(outer)
+        builder.position_at_end(outer)
+        left, *around = outer_phis = carried([k, b, *starts, *flat], before)
+        length = builder.select(builder.icmp_signed("<", left, group), left, group)
         builder.branch(loop)
         builder.position_at_end(loop)
-
-        def running(kind, value):
-            phi = builder.phi(kind)
-            phi.add_incoming(value, before)
-            return phi
-
-        p, b_row = running(I64, I64(0)), running(I64, b)
-        pointers = [running(I64, start) for start in starts]
-        partial = self.grid(lambda i, j: running(self.v.type, sums[i][j]))
+        p, b_row, *rest = inner_phis = carried([I64(0), *around], outer)
+        pointers, partial = rest[: len(starts)], rest[len(starts) :]
         b_vectors = [self.load(b_row, j) for j in range(self.NV)]
         total = []
         for i in range(self.MR):
             a_value = self.v.splat(self.v.load_scalar(builder.add(pointers[i // 4], offsets[i % 4])))
-            total.append([self.v.fma(a_value, b_vectors[j], partial[i][j]) for j in range(self.NV)])
-        following = builder.add(p, I64(1))
-        for phi, value in [(p, following), (b_row, builder.add(b_row, b_rs))]:
-            phi.add_incoming(value, loop)
-        for phi in pointers:
-            phi.add_incoming(self.v.opaque(builder.add(phi, a_cs)), loop)
-        for i in range(self.MR):
-            for j in range(self.NV):
-                partial[i][j].add_incoming(total[i][j], loop)
-        builder.cbranch(builder.icmp_signed("<", following, k), loop, after)
+            total += [self.v.fma(a_value, b_vectors[j], partial[i * self.NV + j]) for j in range(self.NV)]
+        following, b_next = builder.add(p, I64(1)), builder.add(b_row, b_rs)
+        moved = [self.v.opaque(builder.add(pointer, a_cs)) for pointer in pointers]
+        carry(inner_phis, [following, b_next, *moved, *total], loop)
+        builder.cbranch(builder.icmp_signed("<", following, length), loop, next_group)
+        builder.position_at_end(next_group)
+        remaining = builder.sub(left, length)
+        carry(outer_phis, [remaining, b_next, *(builder.add(x, jump) for x in moved), *total], next_group)
+        builder.cbranch(builder.icmp_signed(">", remaining, I64(0)), outer, after)
         builder.position_at_end(after)
-        return total
+        return [total[i * self.NV : (i + 1) * self.NV] for i in range(self.MR)]
 
-    def finish(self, sums, row, more, alpha):
-        """Scale, and store or add to what is there. alpha = 1 leaves every bit."""
+    def finish(self, sums, row, alpha, beta):
+        """Scale and store; read what is there only where beta is not 0. alpha = 1 and beta = 1 leave every bit."""
         builder = self.builder
-        scale = self.v.splat(alpha)
-        added = builder.icmp_unsigned("!=", more, I64(0))
+        scale, kept = self.v.splat(alpha), self.v.splat(beta)
         add, put, end = (builder.append_basic_block(name) for name in ("add", "put", "end"))
-        builder.cbranch(added, add, put)
+        builder.cbranch(builder.fcmp_unordered("!=", beta, ir.Constant(beta.type, 0.0)), add, put)
         builder.position_at_end(add)
         for i in range(self.MR):
             for j in range(self.NV):
-                self.store(self.v.fma(scale, sums[i][j], self.load(row[i], j)), row[i], j)
+                before = builder.fmul(kept, self.load(row[i], j))
+                self.store(self.v.fma(scale, sums[i][j], before), row[i], j)
         builder.branch(end)
         builder.position_at_end(put)
         for i in range(self.MR):
@@ -159,15 +172,15 @@ def _define(module, scalar, MR, NV, VL, masked):
     """The tile of one shape as a function of `module`."""
     name = f"jitprop_tile_{MR}x{NV}x{VL}{'_masked' if masked else ''}_{scalar}"
     emit = lambda builder, arguments: _Body(builder, scalar, MR, NV, VL, masked).emit(*arguments)  # noqa: E731
-    return define(module, name, [I64] * 11 + [scalar], emit)
+    return define(module, name, [I64] * 12 + [scalar] * 2, emit)
 
 
 def _dispatcher(MR, NV, VL):
     """An intrinsic that runs the tile of `rows` rows and just as many vectors as `columns` needs."""
 
     @intrinsic
-    def run(typingctx, rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, bias, more, alpha):
-        signature = types.void(*[types.intp] * 12, alpha)
+    def run(typingctx, rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, alpha, beta):
+        signature = types.void(*[types.intp] * 13, alpha, beta)
 
         def codegen(context, builder, signature, args):
             scalar = context.get_value_type(alpha)
@@ -203,23 +216,25 @@ def tile(dtype):
     MR, NV, VL = _shape(dtype.itemsize)
     run = _dispatcher(MR, NV, VL)
 
-    def register_tile(rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, bias, more, alpha):
-        run(rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, bias, more, alpha)
+    def register_tile(rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, alpha, beta):
+        run(rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, alpha, beta)
 
     scalar = types.float32 if dtype == np.float32 else types.float64
-    return Tile(compiling.compile_address(register_tile, types.void(*[types.intp] * 12, scalar)), MR, NV, VL)
+    signature = types.void(*[types.intp] * 13, scalar, scalar)
+    return Tile(compiling.compile_address(register_tile, signature), MR, NV, VL)
 
 
 @intrinsic
-def call_tile(typingctx, address, rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, bias, more, alpha):
+def call_tile(typingctx, address, rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, alpha, beta):
     """Call the tile at `address`.
 
-    rows <= MR, columns <= NR; strides in elements; a, b, c and bias are addresses, bias may be 0; `more` adds to C.
+    rows <= MR, columns <= NR; strides in elements; a, b, c and bias are addresses, bias may be 0. After every `group`
+    columns of A there are `jump` more elements to the next column; where there is nothing to jump over, group = k.
     """
-    signature = types.void(*[types.intp] * 13, alpha)
+    signature = types.void(*[types.intp] * 14, alpha, beta)
 
     def codegen(context, builder, signature, args):
-        kind = ir.FunctionType(ir.VoidType(), [I64] * 12 + [context.get_value_type(alpha)])
+        kind = ir.FunctionType(ir.VoidType(), [I64] * 13 + [context.get_value_type(alpha)] * 2)
         builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
         return context.get_dummy_value()
 

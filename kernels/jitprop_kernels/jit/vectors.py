@@ -60,7 +60,7 @@ class Vectors:
         self.type = ir.VectorType(scalar, VL)
         self.size = 4 if isinstance(scalar, ir.FloatType) else 8
         self.zero = ir.Constant(self.type, [0.0] * VL)
-        self._suffix = f"v{VL}{'f32' if self.size == 4 else 'f64'}"
+        self.suffix = f"v{VL}{'f32' if self.size == 4 else 'f64'}"
 
     def call(self, name, result, arguments):
         """Call an LLVM intrinsic, declared at its first use in the module."""
@@ -77,7 +77,7 @@ class Vectors:
         """a b + c with one rounding; with two where the processor has no such instruction, as the library is slow."""
         if not compiling.has_fma():
             return self.builder.fadd(self.builder.fmul(a, b), c)
-        return self.call(f"llvm.fma.{self._suffix}", self.type, [a, b, c])
+        return self.call(f"llvm.fma.{self.suffix}", self.type, [a, b, c])
 
     def mask(self, columns, first=0):
         """The lanes q with first + q < columns."""
@@ -98,7 +98,7 @@ class Vectors:
         if mask is None:
             return self.builder.load(pointer, align=self.size)
         arguments = [pointer, _I32(self.size), mask, self.zero]
-        return self.call(f"llvm.masked.load.{self._suffix}.p0", self.type, arguments)
+        return self.call(f"llvm.masked.load.{self.suffix}.p0", self.type, arguments)
 
     def store(self, value, address, mask=None):
         pointer = self.builder.inttoptr(address, self.type.as_pointer())
@@ -106,7 +106,16 @@ class Vectors:
             self.builder.store(value, pointer, align=self.size)
         else:
             arguments = [value, pointer, _I32(self.size), mask]
-            self.call(f"llvm.masked.store.{self._suffix}.p0", ir.VoidType(), arguments)
+            self.call(f"llvm.masked.store.{self.suffix}.p0", ir.VoidType(), arguments)
+
+    def sum(self, value):
+        """The sum of the lanes: each half is added to the other, until one is left."""
+        undefined, half = ir.Constant(self.type, ir.Undefined), self.VL // 2
+        while half:
+            lanes = [*range(half, 2 * half), *[0] * (self.VL - half)]
+            other = self.builder.shuffle_vector(value, undefined, ir.Constant(ir.VectorType(_I32, self.VL), lanes))
+            value, half = self.builder.fadd(value, other), half // 2
+        return self.builder.extract_element(value, _I32(0))
 
     def transpose(self, rows):
         """Transpose VL vectors of VL numbers in log2(VL) rounds, each of which swaps blocks of half the size."""

@@ -1,0 +1,237 @@
+"""The tasks of a training step, on panels: the examples of a batch, NR at a time, as the columns of the register tile.
+
+In a panel the activations of a layer are a block of n rows of NR numbers without gaps, so the tile reads and writes
+them where they lie, and nothing is packed. Three products make a step::
+
+    Z[l]    = W[l] A[l-1] + b[l]          rows of W times a panel            one thread: some panels
+    dA[l-1] = W[l]^T dZ[l]                columns of W times a panel         one thread: some panels
+    dW[l]   = dZ[l] A[l-1]^T              sums over the examples             one thread: some elements of W
+
+The last one needs A[l-1] with examples as rows: `turn` transposes panels, while they are in cache, into blocks of NR
+units, each examples x NR. What follows a product (activation, derivative, update) is applied to each tile of it at once.
+
+An element is computed by one thread, and its sum is cut at places that depend on its length only, so the bits of a
+step do not depend on the number of threads, nor on the other examples of a batch where it does not sum over them.
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, register_jitable
+
+from ..contract import COEFFICIENTS
+from .launch import bits, compiled_task
+from .panels import transpose
+from .reductions import panel_sum
+from .tile import call_tile
+from .vectors import call_address, cast, float_of, size_of, unpack, vector_at
+
+__all__ = [
+    "DEPTH",
+    "SPLIT_PANELS",
+    "SPLIT_ROWS",
+    "bias_gradients",
+    "prefetch_rows",
+    "product",
+    "turn",
+    "turn_rows",
+    "weight_gradients",
+]
+
+# How threads share a product: each takes panels, or where there are too few of these, rows.
+SPLIT_PANELS, SPLIT_ROWS = range(2)
+
+DEPTH = 1024  # terms of a sum that are added up at a time: 128 KiB of a float32 panel
+_CHUNK = 98_304  # numbers of the left operand that stay in the second level of cache while panels pass by
+_STEP_ENTRY = 6  # of `optimizers.update_record`
+_RATE, _DECAY, _SHARE = (COEFFICIENTS.index(name) for name in ("rate", "decay", "gradient_share"))
+
+
+@register_jitable
+def _part(n, t, tasks):
+    return n * t // tasks, n * (t + 1) // tasks
+
+
+@register_jitable
+def _share(n, step, panels, split, t, tasks):
+    """The rows i0 to i1 and panels p0 to p1 of part t; rows are shared out in whole tiles of `step`."""
+    if split == SPLIT_PANELS:
+        p0, p1 = _part(panels, t, tasks)
+        return 0, n, p0, p1
+    s0, s1 = _part((n + step - 1) // step, t, tasks)
+    return min(n, s0 * step), min(n, s1 * step), 0, panels
+
+
+def _product(record, t, tasks, one):
+    (
+        tile, NR, n, k, step, count, split, a, a_rs, a_cs, bias, b, b_panel, b_row, c, c_panel, c_row,
+        block, other, other_panel, parameter,
+    ) = unpack(record, 21)  # fmt: skip
+    size = size_of(one)
+    i0, i1, p0, p1 = _share(n, step, (count + NR - 1) // NR, split, t, tasks)
+    pieces = (k + DEPTH - 1) // DEPTH
+    depth = (k + pieces - 1) // pieces
+    chunk = max(1, _CHUNK // (step * depth)) * step
+    for r0 in range(i0, i1, chunk):
+        for k0 in range(0, k, depth):
+            length = min(depth, k - k0)
+            for p in range(p0, p1):
+                columns, right = min(NR, count - p * NR), b + (p * b_panel + k0 * b_row) * size
+                for i in range(r0, min(i1, r0 + chunk), step):
+                    rows, place = min(step, i1 - i), c + (p * c_panel + i * c_row) * size
+                    start = bias + i * size if bias != 0 and k0 == 0 else 0
+                    call_tile(
+                        tile, rows, columns, a + (i * a_rs + k0 * a_cs) * size, a_rs, a_cs, right, b_row,
+                        place, c_row, length, length, 0, start, one, cast(int(k0 > 0), one),
+                    )  # fmt: skip
+                    if block != 0 and k0 + length == k:
+                        beside = other + (p * other_panel + i * NR) * size
+                        call_address(block, place, NR, beside, NR, 1, rows * NR, float_of(parameter))
+
+
+def _rows_of_a_tile(n, MR):
+    """Rows are shared out evenly: 100 rows are 8 tiles of 13 or 12, not 7 of 14 and one of 2."""
+    tiles = -(-n // MR)
+    return -(-n // tiles)
+
+
+def product(dtype, tile, n, k, count, split, A, B, C, bias=0, block=0, other=(0, 0), parameter=0.0):
+    """The task C = A B + bias for `count` columns in panels, then a block on each tile of C and its place in `other`.
+
+    A (n, k) is an `affine.Matrix`; B (k, count) and C (n, count) are (address, numbers from panel to panel, numbers
+    from row to row), `other` (address, numbers from panel to panel). With a block, rows of C follow each other.
+    """
+    record = [
+        tile.address, tile.NR, n, k, _rows_of_a_tile(n, tile.MR), count, split, *A, bias, *B, *C,
+        block, *other, bits(parameter),
+    ]  # fmt: skip
+    return compiled_task(_product, dtype), record
+
+
+def _turn(record, t, tasks, one):
+    a, a_panel, a_row, n, out, out_block, count, NR, VL = unpack(record, 9)
+    size = size_of(one)
+    p0, p1 = _part((count + NR - 1) // NR, t, tasks)
+    for p in range(p0, p1):
+        for i in range(0, n, NR):
+            source, target = a + (p * a_panel + i * a_row) * size, out + (i // NR * out_block + p * NR * NR) * size
+            transpose(source, a_row, min(NR, n - i), min(NR, count - p * NR), target, NR, VL, one)
+
+
+def turn(dtype, tile, n, count, a, a_panel, a_row, out, out_block):
+    """The task that writes panels of n rows as blocks of NR units in which examples are rows."""
+    return compiled_task(_turn, dtype), [a, a_panel, a_row, n, out, out_block, count, tile.NR, tile.VL]
+
+
+def _turn_rows(record, t, tasks, one):
+    x, x_stride, n, out, out_panel, count, NR, VL = unpack(record, 8)
+    size = size_of(one)
+    p0, p1 = _part((count + NR - 1) // NR, t, tasks)
+    for p in range(p0, p1):
+        source, target = x + p * NR * x_stride * size, out + p * out_panel * size
+        transpose(source, x_stride, min(NR, count - p * NR), n, target, NR, VL, one)
+
+
+def turn_rows(dtype, tile, n, count, x, x_stride, out, out_panel):
+    """The task that makes panels of `count` examples that are rows of n numbers."""
+    return compiled_task(_turn_rows, dtype), [x, x_stride, n, out, out_panel, count, tile.NR, tile.VL]
+
+
+def _weight_gradients(record, t, tasks, one):
+    (
+        tile, NR, n, k, step, count, split, d, d_row, group, jump, b, b_block, b_row,
+        c, c_row, buffer, update, scratch,
+    ) = unpack(record, 19)  # fmt: skip
+    size, mean = size_of(one), 1.0 / count
+    i0, i1, f0, f1 = _share(n, step, (k + NR - 1) // NR, split, t, tasks)
+    alpha, beta = cast(mean, one), one - one
+    if buffer == 0 and update == 0:
+        coefficients, l2 = unpack(unpack(record + (19 + _STEP_ENTRY) * 8, 1)[0], 2)
+        numbers = vector_at(coefficients, len(COEFFICIENTS), 0.0)
+        rate = numbers[_RATE] * numbers[_SHARE]
+        alpha, beta = cast(-rate * mean, one), cast(numbers[_DECAY] - rate * float_of(l2), one)
+    chunk = max(1, _CHUNK // (step * min(DEPTH, count))) * step
+    for r0 in range(i0, i1, chunk):
+        for f in range(f0, f1):
+            columns = min(NR, k - f * NR)
+            for i in range(r0, min(i1, r0 + chunk), step):
+                rows, place, place_row = min(step, i1 - i), c + (i * c_row + f * NR) * size, c_row
+                if update != 0:
+                    place, place_row = scratch + t * step * NR * size, NR
+                for e in range(0, count, DEPTH):
+                    left = d + (i * d_row + e + e // group * jump) * size
+                    call_tile(
+                        tile, rows, columns, left, d_row, 1, b + (f * b_block + e * b_row) * size, b_row,
+                        place, place_row, min(DEPTH, count - e), group, jump, 0, alpha, beta if e == 0 else one,
+                    )  # fmt: skip
+                if update != 0:
+                    call_address(update, record + 19 * 8, i, f * NR, place, NR, rows, columns)
+
+
+def weight_gradients(dtype, tile, n, k, count, split, D, B, C, parameter, update=0, buffer=0, scratch=0):
+    """The task dW = 1/m dZ A_prev^T, and what becomes of it.
+
+    D is (address, numbers from row to row, examples without a gap, gap), B (address, numbers from block to block,
+    numbers from example to example), C (address, numbers from row to row). Without `update` and `buffer` C is W, and the
+    tile takes the step of plain gradient descent; with `buffer` C takes dW; with `update`, the address of that block, it
+    is applied to each tile of dW. `parameter` is the record of `optimizers.update_record`.
+    """
+    record = [
+        tile.address, tile.NR, n, k, _rows_of_a_tile(n, tile.MR), count, split, *D, *B, *C, int(buffer), update, scratch,
+        *parameter,
+    ]  # fmt: skip
+    return compiled_task(_weight_gradients, dtype), record
+
+
+def _bias_gradients(record, t, tasks, one):
+    n, count, NR, d, d_row, d_panel, out, update, flat = unpack(record, 9)
+    size = size_of(one)
+    i0, i1 = _part(n, t, tasks)
+    db = vector_at(out, n, one)
+    for i in range(i0, i1):
+        db[i] = cast(panel_sum(d + i * d_row * size, d_panel * size, count, NR, one) / count, one)
+    if update == 0 or i0 == i1:
+        return
+    if flat:
+        call_address(update, record + 9 * 8, 0, i0, out + i0 * size, 0, 1, i1 - i0)
+    else:
+        call_address(update, record + 9 * 8, i0, 0, out + i0 * size, 1, i1 - i0, 1)
+
+
+def bias_gradients(dtype, tile, n, count, D, out, parameter, flat, update=0):
+    """The task db = 1/m sum of dZ over the examples, then the update.
+
+    D is (address, numbers from row to row, numbers from panel to panel). `flat` tells that b and its averages are
+    contiguous, so that they may be updated as one row.
+    """
+    return compiled_task(_bias_gradients, dtype), [n, count, tile.NR, *D, out, update, int(flat), *parameter]
+
+
+@intrinsic
+def _prefetch(typingctx, address):
+    """Ask for a cache line, to be kept in the second level."""
+
+    def codegen(context, builder, signature, args):
+        pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [builder.inttoptr(args[0], pointer), number(0), number(2), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), codegen
+
+
+def _prefetch_rows(record, t, tasks, one):
+    x, x_stride, n, step, count = unpack(record, 5)
+    _, _, chosen, _, following = unpack(step, 5)
+    examples, size = vector_at(chosen + count * 8, following, count), size_of(one)
+    j0, j1 = _part(following, t, tasks)
+    for j in range(j0, j1):
+        row = x + examples[j] * x_stride * size
+        for place in range(row, row + n * size, 64):
+            _prefetch(place)
+
+
+def prefetch_rows(dtype, x, x_stride, n, step, count):
+    """The task that asks for the rows of the next batch, so that they are on their way while this one is summed up."""
+    return compiled_task(_prefetch_rows, dtype), [x, x_stride, n, step, count]
