@@ -19,7 +19,7 @@ from .panels import pack, transpose
 from .tile import call_tile, tile
 from .vectors import call_address, cast, float_of, size_of, unpack
 
-__all__ = ["DIRECT", "PACKED", "TRANSPOSED", "Matrix", "parts", "product", "reading", "share"]
+__all__ = ["DIRECT", "PACKED", "TRANSPOSED", "Matrix", "crowded", "parts", "product", "reading", "share"]
 
 # How B is read.
 DIRECT = 0  # row p of B at b + p b_stride, by the tile itself
@@ -110,14 +110,14 @@ def _product(record, t, tasks, one):
                             )
 
 
-def _crowded(stride, itemsize):
+def crowded(stride, itemsize):
     """Rows so far apart fall into few sets of the cache and drive each other out."""
     return stride * itemsize % 2048 == 0
 
 
 def reading(n, stride, itemsize):
     """How to read B best when A has `n` rows."""
-    return PACKED if n >= _REUSE or (n > 16 and _crowded(stride, itemsize)) else DIRECT
+    return PACKED if n >= _REUSE or (n > 16 and crowded(stride, itemsize)) else DIRECT
 
 
 def share(work, least):
@@ -142,7 +142,7 @@ def product(
     pieces = -(-k // _KC)
     depth = -(-k // (pieces * shape.VL)) * shape.VL
     # Rows of A that crowd each other are copied too, where enough panels of B pass by.
-    strips = -(-min(n, _MC) // shape.MR) if A.column_stride == 1 and _crowded(A.row_stride, size) and m > 64 else 0
+    strips = -(-min(n, _MC) // shape.MR) if A.column_stride == 1 and crowded(A.row_stride, size) and m > 64 else 0
     room = strips * depth * -(-shape.MR // shape.VL) * shape.VL * size
     if mode != DIRECT:
         room += min(-(-m // shape.NR), _GROUP) * depth * shape.NR * size

@@ -54,9 +54,8 @@ def softmax(Z, out=None):
     if out is None:
         out = np.empty(Z.shape, Z.dtype)
     n, m = Z.shape
-    tasks = share(Z.size, _ELEMENTS)
-    scratch = workspace(tasks * 2 * losses.CHUNK * Z.itemsize)
-    record = [address_of(Z), Z.strides[0] // Z.itemsize, address_of(out), m, n, m, scratch]
+    tasks, room = share(Z.size, _ELEMENTS), 2 * losses.CHUNK * Z.itemsize
+    record = [address_of(Z), Z.strides[0] // Z.itemsize, address_of(out), m, n, m, 1, workspace(tasks * room), room]
     run(losses.softmax(Z.dtype), record, tasks)
     return out
 

@@ -154,10 +154,10 @@ def output_head(Z, Y, loss, output, sample_weight=None):
     total = weights.sum()
     factors = (weights / total * m).astype(dtype)
     task, parameter = losses.head(loss, output, dtype)
-    tasks = share(n * m, _ELEMENTS)
+    tasks, room = share(n * m, _ELEMENTS), 2 * losses.CHUNK * Z.itemsize
     record = [
         *matrix(Z)[:2], *matrix(Y)[:2], int(Y.dtype == np.int64), *matrix(dZ)[:2], n, m, 1, address_of(factors),
-        address_of(example_losses), bits(parameter), workspace(tasks * 2 * losses.CHUNK * Z.itemsize),
+        address_of(example_losses), bits(parameter), workspace(tasks * room), room,
     ]  # fmt: skip
     run(task, record, tasks)
     return _inner(weights, example_losses) / float(total), dZ

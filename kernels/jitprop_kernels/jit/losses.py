@@ -124,20 +124,22 @@ def _softmax_chunk(z, z_stride, a, a_stride, n, columns, top, norm, zero, one):
 
 
 def _softmax(record, t, tasks, one):
-    z, z_stride, a, a_stride, n, m, scratch = unpack(record, 7)
+    z, z_stride, a, a_stride, n, m, grain, scratch, room = unpack(record, 9)
     size, zero = size_of(one), one - one
-    top = vector_at(scratch + 2 * t * CHUNK * size, CHUNK, one)
-    norm = vector_at(scratch + (2 * t + 1) * CHUNK * size, CHUNK, one)
-    for j in range(m * t // tasks, m * (t + 1) // tasks, CHUNK):
-        columns = min(CHUNK, m * (t + 1) // tasks - j)
+    top = vector_at(scratch + t * room, CHUNK, one)
+    norm = vector_at(scratch + t * room + CHUNK * size, CHUNK, one)
+    start, stop = part_of(m, grain, t, tasks)
+    for j in range(start, stop, CHUNK):
+        columns = min(CHUNK, stop - j)
         _softmax_chunk(z + j * size, z_stride, a + j * size, a_stride, n, columns, top, norm, zero, one)
 
 
 def _softmax_cross_entropy_head(record, t, tasks, one):
-    z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, grain, factors, losses, parameter, scratch = unpack(record, 14)
+    z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, grain, factors, losses = unpack(record, 12)
+    scratch, room = unpack(record + 13 * 8, 2)
     size, zero = size_of(one), one - one
-    top = vector_at(scratch + 2 * t * CHUNK * size, CHUNK, one)
-    norm = vector_at(scratch + (2 * t + 1) * CHUNK * size, CHUNK, one)
+    top = vector_at(scratch + t * room, CHUNK, one)
+    norm = vector_at(scratch + t * room + CHUNK * size, CHUNK, one)
     start, stop = part_of(m, grain, t, tasks)
     for j0 in range(start, stop, CHUNK):
         columns = min(CHUNK, stop - j0)
@@ -172,10 +174,11 @@ def _softmax_cross_entropy_head(record, t, tasks, one):
 
 
 def _softmax_squared_error_head(record, t, tasks, one):
-    z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, grain, factors, losses, parameter, scratch = unpack(record, 14)
+    z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, grain, factors, losses = unpack(record, 12)
+    scratch, room = unpack(record + 13 * 8, 2)
     size, zero = size_of(one), one - one
-    top = vector_at(scratch + 2 * t * CHUNK * size, CHUNK, one)
-    inner = vector_at(scratch + (2 * t + 1) * CHUNK * size, CHUNK, one)
+    top = vector_at(scratch + t * room, CHUNK, one)
+    inner = vector_at(scratch + t * room + CHUNK * size, CHUNK, one)
     start, stop = part_of(m, grain, t, tasks)
     for j0 in range(start, stop, CHUNK):
         columns = min(CHUNK, stop - j0)
@@ -199,14 +202,17 @@ def _softmax_squared_error_head(record, t, tasks, one):
 
 
 def softmax(dtype):
-    """The task softmax: record (z, z_stride, a, a_stride, n, m, scratch of 2 CHUNK numbers a part)."""
+    """The task softmax: record (z, z_stride, a, a_stride, n, m, grain, scratch, room).
+
+    `room` is the distance from the scratch of a thread, 2 CHUNK numbers, to that of the next.
+    """
     return compiled_task(_softmax, dtype)
 
 
 def head(loss, output, dtype):
     """The task of an output head and the parameter of its loss.
 
-    Record (z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, grain, factors, losses, parameter, scratch):
+    Record (z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, grain, factors, losses, parameter, scratch, room):
     `indices` tells that y holds class indices; threads share the columns in multiples of `grain`; dZ of an example is
     multiplied by its factor; `losses` are float64; scratch as in `softmax`.
     """

@@ -14,25 +14,27 @@ An element is computed by one thread, and its sum is cut at places that depend o
 step do not depend on the number of threads, nor on the other examples of a batch where it does not sum over them.
 """
 
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic, register_jitable
+from numba.extending import register_jitable
 
 from ..contract import COEFFICIENTS
-from .launch import bits, compiled_task
-from .panels import transpose
+from .dots import dots, dots_shape
+from .launch import bits, compiled_task, part_of
+from .affine import crowded
+from .panels import pack, transpose
 from .reductions import panel_sum
 from .tile import call_tile
-from .vectors import call_address, cast, float_of, size_of, unpack, vector_at
+from .vectors import call_address, cast, float_of, prefetch, size_of, unpack, vector_at
 
 __all__ = [
     "DEPTH",
+    "SCRATCH",
     "SPLIT_PANELS",
     "SPLIT_ROWS",
+    "apply",
     "bias_gradients",
     "prefetch_rows",
     "product",
+    "row_product",
     "turn",
     "turn_rows",
     "weight_gradients",
@@ -42,7 +44,9 @@ __all__ = [
 SPLIT_PANELS, SPLIT_ROWS = range(2)
 
 DEPTH = 1024  # terms of a sum that are added up at a time: 128 KiB of a float32 panel
+_LENGTH = 32_768  # the same where vectors run along the sum
 _CHUNK = 98_304  # numbers of the left operand that stay in the second level of cache while panels pass by
+SCRATCH = 20  # entry of a record of `weight_gradients`
 _STEP_ENTRY = 6  # of `optimizers.update_record`
 _RATE, _DECAY, _SHARE = (COEFFICIENTS.index(name) for name in ("rate", "decay", "gradient_share"))
 
@@ -65,8 +69,8 @@ def _share(n, step, panels, split, t, tasks):
 def _product(record, t, tasks, one):
     (
         tile, NR, n, k, step, count, split, a, a_rs, a_cs, bias, b, b_panel, b_row, c, c_panel, c_row,
-        block, other, other_panel, parameter,
-    ) = unpack(record, 21)  # fmt: skip
+        block, other, other_panel, other_row, parameter,
+    ) = unpack(record, 22)  # fmt: skip
     size = size_of(one)
     i0, i1, p0, p1 = _share(n, step, (count + NR - 1) // NR, split, t, tasks)
     pieces = (k + DEPTH - 1) // DEPTH
@@ -85,8 +89,11 @@ def _product(record, t, tasks, one):
                         place, c_row, length, length, 0, start, one, cast(int(k0 > 0), one),
                     )  # fmt: skip
                     if block != 0 and k0 + length == k:
-                        beside = other + (p * other_panel + i * NR) * size
-                        call_address(block, place, NR, beside, NR, 1, rows * NR, float_of(parameter))
+                        beside = other + (p * other_panel + i * other_row) * size
+                        if c_row == NR:  # the rows of a panel follow each other
+                            call_address(block, place, NR, beside, NR, 1, rows * NR, float_of(parameter))
+                        else:
+                            call_address(block, place, c_row, beside, other_row, rows, columns, float_of(parameter))
 
 
 def _rows_of_a_tile(n, MR):
@@ -95,17 +102,45 @@ def _rows_of_a_tile(n, MR):
     return -(-n // tiles)
 
 
-def product(dtype, tile, n, k, count, split, A, B, C, bias=0, block=0, other=(0, 0), parameter=0.0):
+def product(dtype, tile, n, k, count, split, A, B, C, bias=0, block=0, other=(0, 0, 0), parameter=0.0):
     """The task C = A B + bias for `count` columns in panels, then a block on each tile of C and its place in `other`.
 
-    A (n, k) is an `affine.Matrix`; B (k, count) and C (n, count) are (address, numbers from panel to panel, numbers
-    from row to row), `other` (address, numbers from panel to panel). With a block, rows of C follow each other.
+    A (n, k) is an `affine.Matrix`; B (k, count), C and `other` (n, count) are (address, numbers from panel to panel,
+    numbers from row to row).
     """
     record = [
         tile.address, tile.NR, n, k, _rows_of_a_tile(n, tile.MR), count, split, *A, bias, *B, *C,
         block, *other, bits(parameter),
     ]  # fmt: skip
     return compiled_task(_product, dtype), record
+
+
+def _row_product(record, t, tasks, one):
+    dots, MR, NR, n, k, count, grain, x, x_row, w, w_row, bias, z, z_row = unpack(record, 14)
+    size = size_of(one)
+    j0, j1, i0, i1 = 0, count, 0, n
+    if grain != 0:
+        j0, j1 = part_of(count, grain, t, tasks)
+    else:
+        i0, i1 = part_of(n, NR, t, tasks)
+    pieces = (k + _LENGTH - 1) // _LENGTH
+    length = (k + pieces - 1) // pieces
+    for k0 in range(0, k, length):
+        for i in range(i0, i1, NR):
+            columns, start = min(NR, i1 - i), bias + i * size if k0 == 0 else 0
+            for j in range(j0, j1, MR):
+                call_address(
+                    dots, min(MR, j1 - j), columns, x + (j * x_row + k0) * size, x_row, w + (i * w_row + k0) * size,
+                    w_row, z + (j * z_row + i) * size, z_row, min(length, k - k0), start, int(k0 > 0),
+                )  # fmt: skip
+
+
+def row_product(dtype, n, k, count, grain, X, W, bias, Z):
+    """The task Z = X W^T + b where examples are rows of X (count, k) and of Z (count, n): each (address, row to row).
+
+    Threads share the examples in multiples of `grain`, or with grain = 0 the units.
+    """
+    return compiled_task(_row_product, dtype), [dots(dtype), *dots_shape(), n, k, count, grain, *X, *W, bias, *Z]
 
 
 def _turn(record, t, tasks, one):
@@ -124,63 +159,83 @@ def turn(dtype, tile, n, count, a, a_panel, a_row, out, out_block):
 
 
 def _turn_rows(record, t, tasks, one):
-    x, x_stride, n, out, out_panel, count, NR, VL = unpack(record, 8)
+    x, x_stride, n, out, out_panel, out_row, count, NR, VL = unpack(record, 9)
     size = size_of(one)
     p0, p1 = _part((count + NR - 1) // NR, t, tasks)
     for p in range(p0, p1):
         source, target = x + p * NR * x_stride * size, out + p * out_panel * size
-        transpose(source, x_stride, min(NR, count - p * NR), n, target, NR, VL, one)
+        transpose(source, x_stride, min(NR, count - p * NR), n, target, out_row, VL, one)
 
 
-def turn_rows(dtype, tile, n, count, x, x_stride, out, out_panel):
-    """The task that makes panels of `count` examples that are rows of n numbers."""
-    return compiled_task(_turn_rows, dtype), [x, x_stride, n, out, out_panel, count, tile.NR, tile.VL]
+def turn_rows(dtype, tile, n, count, x, x_stride, out, out_panel, out_row):
+    """The task that makes panels of `count` rows of n numbers."""
+    return compiled_task(_turn_rows, dtype), [x, x_stride, n, out, out_panel, out_row, count, tile.NR, tile.VL]
+
+
+def _apply(record, t, tasks, one):
+    block, x, y, panel, n, count, NR, parameter = unpack(record, 8)
+    p0, p1 = _part((count + NR - 1) // NR, t, tasks)
+    for p in range(p0, p1):
+        place = p * panel * size_of(one)
+        call_address(block, x + place, NR, y + place, NR, 1, n * NR, float_of(parameter))
+
+
+def apply(dtype, tile, n, count, block, x, y, panel, parameter):
+    """The task that applies a block to panels of n rows."""
+    return compiled_task(_apply, dtype), [block, x, y, panel, n, count, tile.NR, bits(parameter)]
 
 
 def _weight_gradients(record, t, tasks, one):
     (
-        tile, NR, n, k, step, count, split, d, d_row, group, jump, b, b_block, b_row,
-        c, c_row, buffer, update, scratch,
-    ) = unpack(record, 19)  # fmt: skip
-    size, mean = size_of(one), 1.0 / count
+        tile, NR, n, k, step, count, split, d, d_row, d_column, group, jump, b, b_block, b_row,
+        c, c_row, buffer, update, copied, scratch, scratch_size,
+    ) = unpack(record, 22)  # fmt: skip
+    size, mean, own = size_of(one), 1.0 / count, scratch + t * scratch_size
+    panel = own + step * NR * size
     i0, i1, f0, f1 = _share(n, step, (k + NR - 1) // NR, split, t, tasks)
     alpha, beta = cast(mean, one), one - one
     if buffer == 0 and update == 0:
-        coefficients, l2 = unpack(unpack(record + (19 + _STEP_ENTRY) * 8, 1)[0], 2)
+        coefficients, l2 = unpack(unpack(record + (22 + _STEP_ENTRY) * 8, 1)[0], 2)
         numbers = vector_at(coefficients, len(COEFFICIENTS), 0.0)
         rate = numbers[_RATE] * numbers[_SHARE]
         alpha, beta = cast(-rate * mean, one), cast(numbers[_DECAY] - rate * float_of(l2), one)
     chunk = max(1, _CHUNK // (step * min(DEPTH, count))) * step
     for r0 in range(i0, i1, chunk):
         for f in range(f0, f1):
-            columns = min(NR, k - f * NR)
+            columns, right, right_row = min(NR, k - f * NR), b + f * b_block * size, b_row
+            if copied != 0:
+                pack(right, b_row, count, columns, panel, NR, one)
+                right, right_row = panel, NR
             for i in range(r0, min(i1, r0 + chunk), step):
                 rows, place, place_row = min(step, i1 - i), c + (i * c_row + f * NR) * size, c_row
                 if update != 0:
-                    place, place_row = scratch + t * step * NR * size, NR
+                    place, place_row = own, NR
                 for e in range(0, count, DEPTH):
-                    left = d + (i * d_row + e + e // group * jump) * size
+                    left = d + (i * d_row + e * d_column + e // group * jump) * size
                     call_tile(
-                        tile, rows, columns, left, d_row, 1, b + (f * b_block + e * b_row) * size, b_row,
+                        tile, rows, columns, left, d_row, d_column, right + e * right_row * size, right_row,
                         place, place_row, min(DEPTH, count - e), group, jump, 0, alpha, beta if e == 0 else one,
                     )  # fmt: skip
                 if update != 0:
-                    call_address(update, record + 19 * 8, i, f * NR, place, NR, rows, columns)
+                    call_address(update, record + 22 * 8, i, f * NR, own, NR, rows, columns)
 
 
-def weight_gradients(dtype, tile, n, k, count, split, D, B, C, parameter, update=0, buffer=0, scratch=0):
-    """The task dW = 1/m dZ A_prev^T, and what becomes of it.
+def weight_gradients(dtype, tile, n, k, count, split, D, B, C, parameter, update=0, buffer=False):
+    """The task dW = 1/m dZ A_prev^T, what becomes of it, and how much scratch a thread needs, entry SCRATCH.
 
-    D is (address, numbers from row to row, examples without a gap, gap), B (address, numbers from block to block,
-    numbers from example to example), C (address, numbers from row to row). Without `update` and `buffer` C is W, and the
-    tile takes the step of plain gradient descent; with `buffer` C takes dW; with `update`, the address of that block, it
-    is applied to each tile of dW. `parameter` is the record of `optimizers.update_record`.
+    D is (address, numbers from row to row, from example to example, examples without a gap, gap), B (address, numbers
+    from block to block of NR units, from example to example), C (address, numbers from row to row). Without `update` and
+    `buffer` C is W, and the tile takes the step of plain gradient descent; with `buffer` C takes dW; with `update`, the
+    address of that block, it is applied to each tile of dW. `parameter` is `optimizers.update_record`.
     """
+    step, size = _rows_of_a_tile(n, tile.MR), dtype.itemsize
+    # Rows of B that crowd each other in few sets of the cache are copied, where they are read more than once.
+    copied = crowded(B[2], size) and step < n and count <= DEPTH
+    room = (step + count * copied) * tile.NR * size
     record = [
-        tile.address, tile.NR, n, k, _rows_of_a_tile(n, tile.MR), count, split, *D, *B, *C, int(buffer), update, scratch,
-        *parameter,
+        tile.address, tile.NR, n, k, step, count, split, *D, *B, *C, int(buffer), update, int(copied), 0, 0, *parameter,
     ]  # fmt: skip
-    return compiled_task(_weight_gradients, dtype), record
+    return compiled_task(_weight_gradients, dtype), record, room
 
 
 def _bias_gradients(record, t, tasks, one):
@@ -188,8 +243,18 @@ def _bias_gradients(record, t, tasks, one):
     size = size_of(one)
     i0, i1 = _part(n, t, tasks)
     db = vector_at(out, n, one)
-    for i in range(i0, i1):
-        db[i] = cast(panel_sum(d + i * d_row * size, d_panel * size, count, NR, one) / count, one)
+    if d_row == 1:
+        for i in range(i0, i1):
+            db[i] = one - one
+        for e in range(count):
+            dZ = vector_at(d + e * d_panel * size, n, one)
+            for i in range(i0, i1):
+                db[i] += dZ[i]
+        for i in range(i0, i1):
+            db[i] = cast(db[i] / count, one)
+    else:
+        for i in range(i0, i1):
+            db[i] = cast(panel_sum(d + i * d_row * size, d_panel * size, count, NR, one) / count, one)
     if update == 0 or i0 == i1:
         return
     if flat:
@@ -201,24 +266,11 @@ def _bias_gradients(record, t, tasks, one):
 def bias_gradients(dtype, tile, n, count, D, out, parameter, flat, update=0):
     """The task db = 1/m sum of dZ over the examples, then the update.
 
-    D is (address, numbers from row to row, numbers from panel to panel). `flat` tells that b and its averages are
+    D is (address, numbers from row to row, numbers from panel to panel); where the first is 1, examples are rows, and
+    the second is the distance from one to the next. `flat` tells that b and its averages are
     contiguous, so that they may be updated as one row.
     """
     return compiled_task(_bias_gradients, dtype), [n, count, tile.NR, *D, out, update, int(flat), *parameter]
-
-
-@intrinsic
-def _prefetch(typingctx, address):
-    """Ask for a cache line, to be kept in the second level."""
-
-    def codegen(context, builder, signature, args):
-        pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [builder.inttoptr(args[0], pointer), number(0), number(2), number(1)])
-        return context.get_dummy_value()
-
-    return types.void(types.intp), codegen
 
 
 def _prefetch_rows(record, t, tasks, one):
@@ -229,7 +281,7 @@ def _prefetch_rows(record, t, tasks, one):
     for j in range(j0, j1):
         row = x + examples[j] * x_stride * size
         for place in range(row, row + n * size, 64):
-            _prefetch(place)
+            prefetch(place)
 
 
 def prefetch_rows(dtype, x, x_stride, n, step, count):

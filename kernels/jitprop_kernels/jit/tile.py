@@ -75,6 +75,9 @@ class _Body:
             self.masks = [self.v.mask(columns, j * self.VL) for j in range(self.NV)]
         a_rs, a_cs, b_rs, c_rs, jump = (builder.mul(x, I64(self.v.size)) for x in (a_rs, a_cs, b_rs, c_rs, jump))
         row = [builder.add(c, builder.mul(c_rs, I64(i))) for i in range(self.MR)]
+        for address in row:  # where the sums will go, often out of reach by then
+            for j in range(0, self.NV * self.VL * self.v.size, 64):
+                self.v.prefetch(builder.add(address, I64(j)), write=True)
         sums = self.accumulate(self.initial(bias), a, a_rs, a_cs, b, b_rs, k, group, jump)
         self.finish(sums, row, alpha, beta)
 

@@ -14,6 +14,7 @@ __all__ = [
     "cast",
     "define",
     "float_of",
+    "prefetch",
     "size_of",
     "unpack",
     "vector_at",
@@ -108,6 +109,13 @@ class Vectors:
             arguments = [value, pointer, _I32(self.size), mask]
             self.call(f"llvm.masked.store.{self.suffix}.p0", ir.VoidType(), arguments)
 
+    def prefetch(self, address, write=False):
+        """Ask for the cache line at an address, which need not exist."""
+        pointer = self.builder.inttoptr(address, ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, _I32, _I32, _I32])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        self.builder.call(function, [pointer, _I32(int(write)), _I32(3), _I32(1)])
+
     def sum(self, value):
         """The sum of the lanes: each half is added to the other, until one is left."""
         undefined, half = ir.Constant(self.type, ir.Undefined), self.VL // 2
@@ -135,6 +143,17 @@ class Vectors:
                         mixed[place] = self.builder.shuffle_vector(*pair, choice)
             rows, half = mixed, half // 2
         return rows
+
+
+@intrinsic
+def prefetch(typingctx, address):
+    """Ask for the cache line at `address`, which need not exist."""
+
+    def codegen(context, builder, signature, args):
+        Vectors(builder, ir.FloatType(), 4).prefetch(args[0])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), codegen
 
 
 @intrinsic

@@ -1,0 +1,176 @@
+"""The layout of a batch with examples as columns, in panels (see `steps`).
+
+Three arrays stand for a hidden layer l::
+
+    G   Z[l], which the activation overwrites with g'(Z[l]), times the mask of dropout
+    A   A[l], which going back overwrites with dZ[l] = (W[l+1]^T dZ[l+1]) * G
+    T   A[l] with examples as rows, from which dW[l+1] is summed
+
+A step has a region from the gathering of its examples to dZ[1], in which every thread has panels of its own, and one
+that sums the gradients and updates the parameters. Where a batch has fewer panels than there are threads, these share
+the rows of each product, and wait for each other after it.
+
+Where X has many features and the first layer few units, the examples are not made into panels, which would take longer
+than the product: dot tiles make Z[1] of the rows, and the small Z[1] is transposed instead.
+"""
+
+from ..contract import dropout_threshold
+from . import activations, batches, steps
+from .affine import Matrix
+from .launch import address_of, bits
+from .plan import Plan
+from .steps import SPLIT_PANELS, SPLIT_ROWS
+
+__all__ = ["ColumnPlan"]
+
+_NARROW = 32  # units of a first layer up to which panels of its input are not paid back
+_WIDE = 128  # features from which on that may be so
+
+
+class ColumnPlan(Plan):
+    """A plan for batches of many examples."""
+
+    def sizes(self):
+        NR, VL, L = self.tile.NR, self.tile.VL, self.L
+        self.wide = self.examples_are_rows and self.units[0] >= _WIDE and self.units[1] <= _NARROW
+        filled = [-(-n // VL) * VL for n in self.units]  # a transposition fills its last rows up to whole vectors
+        self.panel = [n * NR for n in filled]
+        # Z[L] and dZ[L] are matrices, as heads want them.
+        sizes = dict.fromkeys((f"A{L}", f"G{L}"), self.size * filled[L] * self.stride)
+        for l in range(L):
+            sizes[f"A{l}"] = self.size * self.padded * filled[l]
+            sizes[f"T{l}"] = self.size * self.padded * -(-self.units[l] // NR) * NR
+            sizes[f"G{l}"] = sizes[f"A{l}"] if l else 0
+        if self.examples_are_rows:
+            sizes["T0"] = 0 if self.in_place else self.size * self.padded * self.feature_stride
+        if self.wide:
+            sizes["Z1"] = self.size * self.padded * filled[1]
+        if self.wide or (self.in_place and not self.examples_are_rows):
+            sizes["A0"] = 0
+        return sizes
+
+    def panels(self, name, l):
+        """A layer's panels: address, numbers from panel to panel, numbers from row to row."""
+        NR = self.tile.NR
+        if l == self.L:
+            return self.address[f"{name}{l}"], NR, self.stride
+        if l == 0 and self.in_place and not self.examples_are_rows:
+            return self.X.address, NR, self.X.row_stride
+        return self.address[f"{name}{l}"], self.panel[l], NR
+
+    def turned(self, l):
+        """A[l] with examples as rows: address, numbers from block to block of units, from example to example."""
+        NR = self.tile.NR
+        if l == 0 and self.examples_are_rows:
+            address, stride = self.X[:2] if self.in_place else (self.address["T0"], self.feature_stride)
+            return address, NR, stride
+        return self.address[f"T{l}"], self.padded * NR, NR
+
+    def gather(self, tape, count):
+        """Panels and rows of the batch's examples, after dropout of the input."""
+        n, NR = self.units[0], self.tile.NR
+        if self.examples_are_rows:
+            x, stride = self.rows(tape, count)
+            if not self.wide:
+                tape.add(*steps.turn_rows(self.dtype, self.tile, n, count, x, stride, *self.panels("A", 0)))
+            return
+        a, a_panel, a_row = self.panels("A", 0)
+        if not self.in_place:
+            record = [*self.X[:2], n, address_of(self.step), count, a, a_panel, a_row, NR]
+            tape.add(batches.gather_columns(self.dtype), record)
+            if self.rates[0]:
+                self.drop(tape, 0, count, "T")  # which is written after this
+        tape.add(*steps.turn(self.dtype, self.tile, n, count, a, a_panel, a_row, *self.turned(0)[:2]))
+
+    def drop(self, tape, l, count, beside):
+        """Dropout of A[l] and of what stands beside it."""
+        rate = self.rates[l]
+        record = [
+            self.address[f"A{l}"], self.address[f"{beside}{l}"], self.panel[l], self.units[l], count, self.tile.NR,
+            dropout_threshold(rate), bits(1.0 / (1.0 - rate)), self.key, l, address_of(self.step),
+        ]  # fmt: skip
+        tape.add(batches.drop_panels(self.dtype), record)
+
+    def first(self, tape, count):
+        """Z[1] of a wide X, from its rows."""
+        n, k, W = self.units[1], self.units[0], self.W[0]
+        x, _, stride = self.turned(0)
+        G = self.panels("G", 1)
+        row = -(-n // self.tile.VL) * self.tile.VL
+        Z = (G[0], 1) if n == 1 and self.L == 1 else (self.address["Z1"], row)
+        tape.add(
+            *steps.row_product(self.dtype, n, k, count, self.tile.NR, (x, stride), W[:2], self.b[0][0], Z)
+        )
+        if Z[0] != G[0]:
+            tape.add(*steps.turn_rows(self.dtype, self.tile, n, count, *Z, *G))
+        if self.L > 1:
+            block, parameter = self.activation(1, activations.PAIR)
+            A = self.address["A1"]
+            tape.add(*steps.apply(self.dtype, self.tile, n, count, block, G[0], A, self.panel[1], parameter))
+
+    def forward(self, tape, l, count, split):
+        """Z[l], and of hidden layers A[l] and g'(Z[l])."""
+        more = {}
+        if l < self.L:
+            block, parameter = self.activation(l, activations.PAIR)
+            more = {"block": block, "other": self.panels("A", l), "parameter": parameter}
+        tape.add(
+            *steps.product(
+                self.dtype, self.tile, self.units[l], self.units[l - 1], count, split, self.W[l - 1],
+                self.panels("A", l - 1), self.panels("G", l), bias=self.b[l - 1][0], **more,
+            )
+        )  # fmt: skip
+
+    def turn(self, tape, l, count):
+        """Dropout of A[l], then A[l] with examples as rows."""
+        if self.rates[l]:
+            self.drop(tape, l, count, "G")
+        place, turned = self.panels("A", l), self.turned(l)[:2]
+        tape.add(*steps.turn(self.dtype, self.tile, self.units[l], count, *place, *turned))
+
+    def backward(self, tape, l, count, split):
+        """dZ[l-1] from dZ[l], in the place of A[l-1]."""
+        W, block = self.W[l - 1], activations.multiply(self.dtype)
+        tape.add(
+            *steps.product(
+                self.dtype, self.tile, self.units[l - 1], self.units[l], count, split,
+                Matrix(W.address, 1, W.row_stride), self.panels("A", l), self.panels("A", l - 1),
+                block=block, other=self.panels("G", l - 1),
+            )
+        )  # fmt: skip
+
+    def write(self, tape, count):
+        panels, threads = -(-count // self.tile.NR), self.threads(count)
+        split = SPLIT_PANELS if panels >= threads else SPLIT_ROWS
+        together = threads if split == SPLIT_PANELS else 1
+
+        def product(add, l):
+            """Add a product, for which all threads come together if they have no panels of their own."""
+            if split == SPLIT_ROWS:
+                tape.cut(1)
+            add(tape, l, count, split)
+            if split == SPLIT_ROWS:
+                tape.cut(threads)
+
+        self.targets(tape, count)
+        gathered = tape.cut(1)
+        self.gather(tape, count)
+        for l in range(1, self.L + 1):
+            if l == 1 and self.wide:
+                self.first(tape, count)
+            else:
+                product(self.forward, l)
+            if l < self.L:
+                self.turn(tape, l, count)
+        Z, dZ = self.panels("G", self.L), self.panels("A", self.L)
+        self.head(tape, count, (Z[0], Z[2]), (dZ[0], dZ[2]))
+        for l in range(self.L, 1, -1):
+            product(self.backward, l)
+        self.squares(tape)
+        headed = tape.cut(together)
+        self.ahead(tape, count)
+        for l in range(self.L, 0, -1):
+            place, panel, row = self.panels("A", l)
+            groups = (self.tile.NR, panel - self.tile.NR) if l < self.L else (count, 0)
+            self.gradients(tape, l, count, threads, (place, row, 1, *groups), self.turned(l - 1))
+        return self.finish(tape, count, threads, (gathered, headed))
