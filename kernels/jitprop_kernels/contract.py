@@ -106,7 +106,8 @@ RULES = {
 #     m = beta1 m + gain1 g
 #     v = beta2 v + gain2 g^2
 #     W = decay W - rate (momentum_share m + gradient_share g) / (sqrt(v) + epsilon)
-# `step` is the number of the update since training began; only dropout reads it. The clips are above 0; inf is none.
+# `step` is the number of the update since training began; only dropout reads it. `gain2` is 0 or more. The clips are
+# above 0; inf is no clip. All other numbers are finite.
 # `clip_norm` is for all parameters together, so `update`, which sees one, does not read it. `train_epoch` takes the
 # Euclidean norm of all g of the network (weights with L2, biases; after clip_value, without the decay), its squares
 # summed in float64, and every g is to be multiplied by s = min(1, clip_norm / norm). That is data as well: each update
