@@ -103,7 +103,7 @@ def _normal(generator, dtype, *shape):
 def coefficients(steps, rate):
     """Rows for Adam, so that nothing changes where the rate is STAYS."""
     values = {"step": 1, "rate": rate, "decay": 1.0, "beta1": 0.9, "gain1": 0.1, "momentum_share": 1.0, "beta2": 0.99,
-              "gain2": 0.01, "epsilon": 1e-3}  # fmt: skip
+              "gain2": 0.01, "epsilon": 1e-3, "clip_value": np.inf, "clip_norm": np.inf}  # fmt: skip
     return np.tile([float(values.get(name, 0.0)) for name in COEFFICIENTS], (steps, 1))
 
 

@@ -16,6 +16,7 @@ from jitprop import Network, cli
 from jitprop.cli import main
 from jitprop.commands import train, warmup
 from jitprop.encoding import encode
+from jitprop.optimizers import SGD, Adam
 from jitprop.readers import read_table
 from jitprop.tablemodel import TableModel
 
@@ -223,6 +224,14 @@ def test_optimizers(table, optimizer, capsys):
     assert f"epochs of {optimizer}" in capsys.readouterr().out
 
 
+def test_clipping(table):
+    options = ["--optimizer", "momentum", "--clip-value", "0.5", "--clip-norm", "2", *FAST]
+    assert run("train", table, "--target", "fate", *options) == 0
+    assert Network.load("model.jitprop").optimizer == SGD(momentum=0.9, clip_value=0.5, clip_norm=2.0)
+    assert run("train", table, "--target", "fate", *FAST) == 0
+    assert Network.load("model.jitprop").optimizer == Adam()
+
+
 def test_other_options_of_train(table, capsys):
     options = [
         "--hidden",
@@ -282,6 +291,8 @@ def test_held_out_rows_do_not_teach(table):
         (["--target", "fate", "--activation", "swish"], "unknown activation 'swish'"),
         (["--target", "fate", "--loss", "poisson"], "loss 'poisson' does not fit output 'sigmoid'"),
         (["--target", "fate", "--learning-rate", "0"], "learning_rate"),
+        (["--target", "fate", "--clip-value", "-1"], "clip_value of Adam must be a finite number above 0"),
+        (["--target", "fate", "--clip-norm", "nan"], "clip_norm of Adam must be a finite number above 0"),
         (["--target", "fate", "--batch-size", "1000"], "batch_size"),
         (["--target", "fate", "--l2", "-1"], "l2"),
         (["--target", "fate", "-o", "none/model"], "none: no such directory"),

@@ -40,6 +40,7 @@ def train(kernels, steps=4):
     arrays = parameters(g, (3, 4, 2, 1), "float64")
     X = normal(g, (3, 11))
     row = dict.fromkeys(COEFFICIENTS, 0.0) | {"rate": 0.1, "decay": 1.0, "gradient_share": 1.0}
+    row |= {"clip_value": np.inf, "clip_norm": np.inf}
     costs = kernels.train_epoch(
         arrays, X, (X[:1] > 0) * 1.0, None, 11, ["relu", "relu"], "sigmoid", None, "sgd", [],
         np.array([list(row.values())]),

@@ -141,6 +141,11 @@ def _ones(*shapes):
     return [np.ones(shape) for shape in shapes]
 
 
+def rows(**numbers):
+    """Two rows of coefficients, 1 but for the given."""
+    return np.tile([numbers.get(name, 1.0) for name in COEFFICIENTS], (2, 1))
+
+
 def _training():
     return {
         "parameters": _ones((4, 3), (4, 1), (2, 4), (2, 1)),
@@ -179,6 +184,11 @@ WRONG_TRAINING = {
     "state": ({"rule": "adam"}, "state has 0 slots, rule 'adam' needs 2"),
     "state shape": ({"rule": "momentum", "state": [[np.ones((4, 3))] * 4]}, "state m b1 has shape"),
     "coefficients": ({"coefficients": np.ones((3, len(COEFFICIENTS)))}, "coefficients has shape"),
+    "clip_value of 0": ({"coefficients": rows(clip_value=0.0)}, "clip_value of coefficients must be above 0"),
+    "clip_norm below 0": ({"coefficients": rows(clip_norm=-1.0)}, "clip_norm of coefficients must be above 0"),
+    "clip_norm nan": ({"coefficients": rows(clip_norm=np.nan)}, "must be above 0 (inf for none), got nan"),
+    "gain2 below 0": ({"coefficients": rows(gain2=-1.0)}, "gain2 of coefficients must not be negative"),
+    "rate without end": ({"coefficients": rows(rate=np.inf)}, "coefficients must be finite, but for"),
     "coefficients nan": ({"coefficients": np.full((2, len(COEFFICIENTS)), np.nan)}, "coefficients must be"),
     "l2": ({"l2": -1.0}, "l2 must be a finite number that is not negative"),
     "dropout": ({"dropout": [0.5]}, "dropout has 1 rates, should have 2"),
@@ -237,6 +247,9 @@ def test_door_of_update(kernels):
         ((parameter, gradient, [], row, "adam"), "state has 0 arrays, rule 'adam' needs 2"),
         ((parameter, gradient, [np.ones((1, 3))], row, "momentum"), "state m has shape"),
         ((parameter, gradient, [], row[:3], "sgd"), "coefficients has shape"),
+        ((parameter, gradient, [], rows(clip_value=-np.inf)[0], "sgd"), "clip_value of coefficients must be"),
+        ((parameter, gradient, [], rows(clip_value=np.nan)[0], "sgd"), "clip_value of coefficients must be"),
+        ((parameter, gradient, [], rows(clip_norm=0.0)[0], "sgd"), "clip_norm of coefficients must be above 0"),
     ):
         with pytest.raises(ValueError, match=message):
             kernels.update(*arguments)

@@ -98,6 +98,7 @@ def epoch(dtype, units, layout, order, batch_size, slices=False, weights=False):
     weight = g.random((1, m)).astype(dtype) if weights else None
     visited = m if order is None else len(order)
     row = dict(rate=0.05, decay=1.0, beta1=0.9, gain1=0.1, momentum_share=1.0, beta2=0.9, gain2=0.1, epsilon=1e-6)
+    row |= {"clip_value": np.inf, "clip_norm": np.inf}
     steps = -(-visited // batch_size)
     coefficients = np.array([[row.get(name, 0.0) for name in COEFFICIENTS]] * steps)
     coefficients[:, COEFFICIENTS.index("step")] = np.arange(steps)
@@ -139,7 +140,7 @@ def test_subclasses_that_hide_what_is_in_memory_are_refused(kernels):
 
 
 def test_what_is_written_shares_no_memory_with_what_is_read(kernels):
-    row = np.zeros(len(COEFFICIENTS))
+    row = np.ones(len(COEFFICIENTS))
     W = np.ones((5, 4))
     with pytest.raises(ValueError, match="share memory"):
         kernels.update(W[1:], W[:-1], [], row, "sgd")

@@ -86,7 +86,8 @@ def test_rows_do_not_depend_on_the_call():
         )
         parts = [optimizer.coefficients(steps[part], rates[part]) for part in (slice(3), slice(3, 7))]
         assert np.array_equal(whole, np.vstack(parts))
-        assert np.isfinite(whole).all()
+        clips = COEFFICIENTS.index("clip_value")
+        assert np.isfinite(whole[:, :clips]).all() and (whole[:, clips:] == np.inf).all()
 
 
 def test_bias_correction_far_out():
@@ -106,6 +107,27 @@ def test_description_pickle_hash(optimizer):
         assert twin == optimizer and hash(twin) == hash(optimizer) and type(twin) is type(optimizer)
     with pytest.raises(AttributeError):
         optimizer.learning_rate = 1.0
+
+
+@pytest.mark.parametrize("kind", [SGD, RMSProp, Adam, AdamW])
+def test_clipping(kind):
+    """Two columns, by keyword only; a description without clipping does not mention it, and need not."""
+    both = kind(0.1, clip_value=np.float32(0.5), clip_norm=2)
+    assert (both.clip_value, both.clip_norm) == (0.5, 2.0)
+    row = dict(zip(COEFFICIENTS, both.coefficients(np.array([3]), np.array([0.1]))[0], strict=True))
+    without = dict(zip(COEFFICIENTS, kind(0.1).coefficients(np.array([3]), np.array([0.1]))[0], strict=True))
+    assert row == without | {"clip_value": 0.5, "clip_norm": 2.0}
+    assert repr(both).endswith(", clip_value=0.5, clip_norm=2.0)") and eval(repr(both)) == both
+    assert "clip" not in repr(kind(0.1)) and eval(repr(kind(0.1))) == kind(0.1)
+    one = kind(0.1, clip_norm=2.0)
+    assert len({both, one, kind(0.1), kind(0.1, clip_value=0.5), kind(0.1, clip_norm=2)}) == 4
+    for optimizer in (both, one, kind(0.1)):
+        assert optimizer_from_dict(json.loads(json.dumps(optimizer.to_dict()))) == optimizer
+    assert both.to_dict() == kind(0.1).to_dict() | {"clip_value": 0.5, "clip_norm": 2.0}
+    assert not [name for name in kind(0.1).to_dict() if "clip" in name]
+    assert optimizer_from_dict(kind(0.1).to_dict() | {"clip_value": None, "clip_norm": None}) == kind(0.1)
+    with pytest.raises(TypeError, match="positional"):
+        kind(0.1, *[0.5] * (len(kind(0.1).to_dict()) - 2), 0.5)
 
 
 def test_equality():
@@ -136,6 +158,15 @@ def test_equality():
         (lambda: Adam(beta2=-1e-9), ValueError, "beta2 of Adam"),
         (lambda: Adam(epsilon=None), TypeError, "epsilon of Adam"),
         (lambda: AdamW(weight_decay=-1), ValueError, "weight_decay of AdamW"),
+        (lambda: SGD(clip_value=0), ValueError, "clip_value of SGD must be a finite number above 0, got 0"),
+        (lambda: Adam(clip_value=-1.0), ValueError, "clip_value of Adam"),
+        (lambda: Adam(clip_norm=0.0), ValueError, "clip_norm of Adam"),
+        (lambda: AdamW(clip_norm=math.nan), ValueError, "clip_norm of AdamW"),
+        (lambda: RMSProp(clip_norm=math.inf), ValueError, "clip_norm of RMSProp"),
+        (lambda: RMSProp(clip_norm="1"), TypeError, "clip_norm of RMSProp"),
+        (lambda: SGD(clip_value=True), TypeError, "clip_value of SGD"),
+        (lambda: optimizer_from_dict(SGD().to_dict() | {"clip_norm": -1}), ValueError, "clip_norm of SGD"),
+        (lambda: optimizer_from_dict(SGD().to_dict() | {"clip": 1.0}), ValueError, "fields"),
         (lambda: optimizer_from_dict({"name": "LBFGS"}), ValueError, "unknown optimizer"),
         (lambda: optimizer_from_dict({"name": {}}), ValueError, "unknown optimizer"),
         (lambda: optimizer_from_dict({"name": "SGD", "learning_rate": 0.1}), ValueError, "fields"),

@@ -95,6 +95,8 @@ def sklearn_adam(steps, rate=0.05, beta1=0.9, beta2=0.999, epsilon=1e-3):
         "beta2": beta2,
         "gain2": 1 - beta2,
         "epsilon": epsilon,
+        "clip_value": np.inf,
+        "clip_norm": np.inf,
     }
     table = np.zeros((steps, len(COEFFICIENTS)))
     for name, values in columns.items():

@@ -21,7 +21,7 @@ def dtype(request):
     return request.param
 
 
-def rows(rule, steps, rate=0.05, decay=1.0, l2=0.0, step=0):
+def rows(rule, steps, rate=0.05, decay=1.0, l2=0.0, step=0, clip_value=np.inf, clip_norm=np.inf):
     """Coefficients as an optimizer makes them: torch's SGD with momentum, RMSProp and Adam."""
     table = np.zeros((steps, len(COEFFICIENTS)))
     column = {name: table[:, k] for k, name in enumerate(COEFFICIENTS)}
@@ -29,6 +29,7 @@ def rows(rule, steps, rate=0.05, decay=1.0, l2=0.0, step=0):
     column["step"][:] = t
     column["rate"][:], column["decay"][:], column["l2"][:] = rate, decay, l2
     column["gradient_share"][:] = 1.0
+    column["clip_value"][:], column["clip_norm"][:] = clip_value, clip_norm
     if rule in ("momentum", "adam"):
         column["beta1"][:], column["gain1"][:] = 0.9, 0.1 if rule == "adam" else 1.0
         column["momentum_share"][:], column["gradient_share"][:] = 1.0, 0.0

@@ -14,9 +14,12 @@ from .contract import ACTIVATIONS, COEFFICIENTS, KERNELS, dropout_key, parse
 from .doors import checked, plain
 from .results import check_results
 
-__all__ = ["backward", "complete", "forward", "layer_backward", "layer_forward", "train_epoch"]
+__all__ = ["backward", "clipped", "complete", "forward", "layer_backward", "layer_forward", "train_epoch"]
 
-_STEP, _DECAY, _L2 = (COEFFICIENTS.index(name) for name in ("step", "decay", "l2"))
+_STEP, _DECAY, _L2, _GAIN1, _GRADIENT_SHARE, _GAIN2, _CLIP_VALUE, _CLIP_NORM = (
+    COEFFICIENTS.index(name)
+    for name in ("step", "decay", "l2", "gain1", "gradient_share", "gain2", "clip_value", "clip_norm")
+)
 
 
 def complete(kernels):
@@ -189,9 +192,34 @@ def _dropping(kernels, rates, key, step):
     return drop
 
 
+def clipped(g, limit):
+    """`g` held within +-limit, itself where the limit is beyond its dtype; a nan stays one."""
+    return np.clip(g, -limit, limit) if limit < np.finfo(g.dtype).max else g
+
+
+def _scaled(row, parameters, gradients, decay_l2):
+    """`row` with every g scaled so that the norm of all is at most clip_norm; see `contract.COEFFICIENTS`."""
+    limit, clip_norm = float(row[_CLIP_VALUE]), float(row[_CLIP_NORM])
+    if clip_norm == math.inf:
+        return row
+    squares = 0.0
+    for p, (parameter, gradient) in enumerate(zip(parameters, gradients, strict=True)):
+        g = gradient if p % 2 or not decay_l2 else gradient + decay_l2 * parameter
+        squares += float(np.square(clipped(g, limit), dtype=np.float64).sum())
+    norm = math.sqrt(squares)
+    if norm <= clip_norm:  # not so for a nan, which goes on into the factor
+        return row
+    factor, row = clip_norm / norm, row.copy()
+    row[_GAIN1] *= factor
+    row[_GRADIENT_SHARE] *= factor
+    row[_GAIN2] *= factor * factor
+    return row
+
+
 def _apply(kernels, parameters, gradients, rule, state, row, decay_l2):
     """Update every parameter; weight decay and L2 touch the weights only."""
     update = plain(kernels.update)
+    row = _scaled(row, parameters, gradients, decay_l2)
     for_weights, for_biases = row.copy(), row.copy()
     for_weights[_L2] = decay_l2
     for_biases[_L2], for_biases[_DECAY] = 0.0, 1.0
@@ -227,7 +255,7 @@ def train_epoch(
         One list like `parameters` for each of the rule's slots, changed in place.
     coefficients : ndarray, float64, shape (steps, len(COEFFICIENTS))
         A row a step. For weights `l2` is replaced by l2 / sum of the batch's sample weights; biases have
-        neither decay nor L2.
+        neither decay nor L2. A `clip_norm` below inf scales the g of all parameters together.
     l2 : float
         Adds l2 / (2 sum w) times the sum of the squared weights to a batch's cost.
     dropout : sequence of float, optional
@@ -267,7 +295,7 @@ def train_epoch(
             if not math.isfinite(cost):
                 break
             gradients = backward(kernels, parameters, A, caches, dZ, activations, drop)
-            _apply(kernels, parameters, gradients, rule, state, row, l2 / total)
+            _apply(kernels, parameters, gradients, rule, state, row, float(l2) / total)
     return np.array(costs)
 
 

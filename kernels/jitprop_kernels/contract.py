@@ -102,11 +102,16 @@ RULES = {
 
 # The numbers of one update, in the order of a row of `coefficients`. One form serves every rule, so that conventions
 # (torch's, scikit-learn's) are data and not code; a rule without m or v leaves that line, or the divisor, out:
-#     g = gradient + l2 W
+#     g = gradient + l2 W, held within +-clip_value
 #     m = beta1 m + gain1 g
 #     v = beta2 v + gain2 g^2
 #     W = decay W - rate (momentum_share m + gradient_share g) / (sqrt(v) + epsilon)
-# `step` is the number of the update since training began; only dropout reads it.
+# `step` is the number of the update since training began; only dropout reads it. `gain2` is 0 or more. The clips are
+# above 0; inf is no clip. All other numbers are finite.
+# `clip_norm` is for all parameters together, so `update`, which sees one, does not read it. `train_epoch` takes the
+# Euclidean norm of all g of the network (weights with L2, biases; after clip_value, without the decay), its squares
+# summed in float64, and every g is to be multiplied by s = min(1, clip_norm / norm). That is data as well: each update
+# gets a row in which gain1 and gradient_share are multiplied by s, and gain2 by s^2. A norm of nan makes s nan.
 COEFFICIENTS = (
     "step",
     "rate",
@@ -119,6 +124,8 @@ COEFFICIENTS = (
     "beta2",
     "gain2",
     "epsilon",
+    "clip_value",
+    "clip_norm",
 )
 
 KERNELS = (

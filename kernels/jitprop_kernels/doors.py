@@ -219,13 +219,22 @@ def _dropout(A, rate, key, out=None):
     check_out(out, A.shape, A.dtype, in_place=A, A=A)
 
 
+_CLIPS = COEFFICIENTS.index("clip_value")  # it and clip_norm, behind it, may be infinite
+
+
 def _check_coefficients(coefficients, shape):
     if not _plain(coefficients) or coefficients.dtype != np.float64 or not coefficients.dtype.isnative:
         raise TypeError(f"coefficients must be a float64 array, got {describe(coefficients)}")
     if coefficients.shape != shape or not (coefficients.flags.c_contiguous and coefficients.flags.aligned):
         raise ValueError(f"coefficients has shape {coefficients.shape}, should be {shape}, C-contiguous and aligned")
-    if not np.isfinite(coefficients).all():
-        raise ValueError("coefficients must be finite")
+    if not np.isfinite(coefficients[..., :_CLIPS]).all():
+        raise ValueError("coefficients must be finite, but for clip_value and clip_norm")
+    if not (coefficients[..., COEFFICIENTS.index("gain2")] >= 0).all():
+        raise ValueError("gain2 of coefficients must not be negative")
+    for column in range(_CLIPS, len(COEFFICIENTS)):
+        lowest = coefficients[..., column].min()  # a nan where there is one
+        if not lowest > 0:
+            raise ValueError(f"{COEFFICIENTS[column]} of coefficients must be above 0 (inf for none), got {lowest:g}")
 
 
 def _span(array):

@@ -560,10 +560,16 @@ def update(parameter, gradient, state, coefficients, rule):
 
 
 def _update(parameter, gradient, m, v, coefficients):
-    (_, rate, decay, l2, beta1, gain1, momentum_share, gradient_share, beta2, gain2, epsilon) = coefficients
+    (
+        _, rate, decay, l2, beta1, gain1, momentum_share, gradient_share, beta2, gain2, epsilon, clip_value, _,
+    ) = coefficients  # fmt: skip
     for i in range(parameter.shape[0]):
         for j in range(parameter.shape[1]):
             g = gradient[i, j] + l2 * parameter[i, j]
+            if g > clip_value:
+                g = clip_value
+            elif g < -clip_value:
+                g = -clip_value
             step = gradient_share * g
             if m is not None:
                 m[i, j] = beta1 * m[i, j] + gain1 * g

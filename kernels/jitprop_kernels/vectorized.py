@@ -457,7 +457,7 @@ def update(parameter, gradient, state, coefficients, rule):
     """
     c = dict(zip(COEFFICIENTS, coefficients.tolist(), strict=True))
     slots = dict(zip(RULES[rule].slots, state, strict=True))
-    g = gradient + c["l2"] * parameter if c["l2"] else gradient
+    g = composition.clipped(gradient + c["l2"] * parameter if c["l2"] else gradient, c["clip_value"])
     step = g * (c["rate"] * c["gradient_share"])
     if "m" in slots:
         m = slots["m"]
@@ -467,7 +467,10 @@ def update(parameter, gradient, state, coefficients, rule):
     if "v" in slots:
         v = slots["v"]
         v *= c["beta2"]
-        v += c["gain2"] * (g * g)
+        # Not gain2 times g^2: where clip_norm makes little of a large g, both may be outside of float32.
+        scaled = g * math.sqrt(c["gain2"])
+        scaled *= scaled
+        v += scaled
         divisor = np.sqrt(v)
         divisor += c["epsilon"]
         step /= divisor

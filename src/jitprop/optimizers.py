@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,11 @@ from .schedules import Constant, Schedule, as_schedule, schedule_from_dict, spli
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSProp", "optimizer_from_dict"]
 
-# What a column holds unless a rule says otherwise: no average, and no decay of the parameter itself.
-NEUTRAL: dict[str, Any] = {"decay": 1.0, "gain1": 1.0, "gradient_share": 1.0}
+# What a column holds unless a rule says otherwise: no average, no decay of the parameter itself, and no clipping.
+NEUTRAL: dict[str, Any] = {
+    "decay": 1.0, "gain1": 1.0, "gradient_share": 1.0, "clip_value": math.inf, "clip_norm": math.inf,
+}  # fmt: skip
+CLIPS = ("clip_value", "clip_norm")
 # Settings go from 0 to below this number; whether 0 itself is refused.
 BOUNDS = {
     "momentum": (1.0, False),
@@ -33,26 +36,45 @@ BOUNDS = {
     "beta2": (1.0, False),
     "epsilon": (math.inf, True),
     "weight_decay": (math.inf, False),
+    "clip_value": (math.inf, True),
+    "clip_norm": (math.inf, True),
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Optimizer:
-    """What all optimizers share: a learning rate, which is a number above 0 or a schedule."""
+    """What all optimizers share: a learning rate, which is a number above 0 or a schedule, and clipping.
+
+    With g the gradient of a parameter, that of L2 included: g is held within +-clip_value, number by number; then
+    every g is multiplied by min(1, clip_norm / norm), norm being the Euclidean norm over all parameters together.
+    Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013), algorithm 1.
+    None is no limit.
+    """
 
     learning_rate: float | Schedule
+    clip_value: float | None = field(default=None, kw_only=True)
+    clip_norm: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         schedule = as_schedule(self.learning_rate)
         # A constant schedule and its number are one setting and compare equal.
         rate = schedule.rate if isinstance(schedule, Constant) else schedule
         object.__setattr__(self, "learning_rate", rate)
-        for field in dataclasses.fields(self):
-            if field.name in BOUNDS:
-                what = f"{field.name} of {type(self).__name__}"
-                high, open_low = BOUNDS[field.name]
-                number = check_number(what, getattr(self, field.name), 0.0, high, open_low)
-                object.__setattr__(self, field.name, number)
+        for name, value in self._settings().items():
+            if name in BOUNDS:
+                high, open_low = BOUNDS[name]
+                number = check_number(f"{name} of {type(self).__name__}", value, 0.0, high, open_low)
+                object.__setattr__(self, name, number)
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self._settings().items())
+        return f"{type(self).__name__}({settings})"
+
+    def _settings(self) -> dict[str, Any]:
+        """The settings by name, as one would write them: clipping last, and only where there is any."""
+        found = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        clips = {name: found.pop(name) for name in CLIPS}
+        return found | {name: limit for name, limit in clips.items() if limit is not None}
 
     @property
     def schedule(self) -> Schedule:
@@ -81,6 +103,7 @@ class Optimizer:
             batch.
         """
         columns = NEUTRAL | {"step": np.asarray(steps), "rate": rates} | self._columns(steps, rates)
+        columns |= {name: limit for name, limit in self._settings().items() if name in CLIPS}
         table = np.zeros((len(rates), len(COEFFICIENTS)))
         for name, values in columns.items():
             table[:, COEFFICIENTS.index(name)] = values
@@ -90,8 +113,8 @@ class Optimizer:
         raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
-        """What `optimizer_from_dict` makes the optimizer of, as JSON can say it."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        """What `optimizer_from_dict` makes the optimizer of, as JSON can say it; no clipping is not mentioned."""
+        fields = self._settings()
         if isinstance(self.learning_rate, Schedule):
             fields["learning_rate"] = self.learning_rate.to_dict()
         return {"name": type(self).__name__} | fields
@@ -102,7 +125,7 @@ class Optimizer:
         return optimizer_from_dict(description)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SGD(Optimizer):
     """Gradient descent, with momentum when asked: m = momentum m + dW; W -= learning_rate m.
 
@@ -119,6 +142,8 @@ class SGD(Optimizer):
         From 0 to below 1.
     nesterov : bool
         Needs a momentum above 0.
+    clip_value, clip_norm : float or None
+        Limits of each number of the gradient and of the norm of all of it, above 0.
     """
 
     learning_rate: float | Schedule = 0.01
@@ -144,7 +169,7 @@ class SGD(Optimizer):
         return {"beta1": self.momentum, "momentum_share": shares[0], "gradient_share": shares[1]}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RMSProp(Optimizer):
     """Steps divided by the root of a running mean square.
 
@@ -159,6 +184,8 @@ class RMSProp(Optimizer):
         From 0 to below 1.
     epsilon : float
         Above 0.
+    clip_value, clip_norm : float or None
+        Limits of each number of the gradient and of the norm of all of it, above 0.
     """
 
     learning_rate: float | Schedule = 0.001
@@ -173,7 +200,7 @@ class RMSProp(Optimizer):
         return {"beta2": self.rho, "gain2": 1.0 - self.rho, "epsilon": self.epsilon}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Adam(Optimizer):
     """Momentum and mean square, both corrected for their start at zero.
 
@@ -189,6 +216,8 @@ class Adam(Optimizer):
         From 0 to below 1.
     epsilon : float
         Above 0.
+    clip_value, clip_norm : float or None
+        Limits of each number of the gradient and of the norm of all of it, above 0.
     """
 
     learning_rate: float | Schedule = 0.001
@@ -216,7 +245,7 @@ class Adam(Optimizer):
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AdamW(Adam):
     """Adam with decay of the weights apart from the gradient.
 
@@ -234,6 +263,8 @@ class AdamW(Adam):
         Above 0.
     weight_decay : float
         0 or more.
+    clip_value, clip_norm : float or None
+        Limits of each number of the gradient and of the norm of all of it, above 0.
     """
 
     weight_decay: float = 0.01
@@ -251,9 +282,10 @@ def optimizer_from_dict(description: Any) -> Optimizer:
     Raises
     ------
     ValueError
-        The description does not name an optimizer of this module and all its fields.
+        The description does not name an optimizer of this module and all its fields, of which only those of
+        clipping may be absent.
     """
-    name, fields = split_description(description, OPTIMIZERS, "optimizer")
+    name, fields = split_description(description, OPTIMIZERS, "optimizer", optional=CLIPS)
     if isinstance(fields["learning_rate"], Mapping):
         fields["learning_rate"] = schedule_from_dict(fields["learning_rate"])
     try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -249,14 +249,16 @@ def schedule_from_dict(description: Any) -> Schedule:
         raise ValueError(f"not a schedule: {error}") from None
 
 
-def split_description(description: Any, kinds: Mapping[str, type], what: str) -> tuple[str, dict[str, Any]]:
-    """The name and the fields in a description from a file; no field may be missing or unknown."""
+def split_description(
+    description: Any, kinds: Mapping[str, type], what: str, optional: Collection[str] = ()
+) -> tuple[str, dict[str, Any]]:
+    """The name and the fields in a description from a file; none may be unknown, or missing but for `optional`."""
     name = description.get("name") if isinstance(description, Mapping) else None
     if not isinstance(name, str) or name not in kinds:
         raise ValueError(f"unknown {what} {description!r}; accepted: {', '.join(kinds)}")
     fields = {key: value for key, value in description.items() if key != "name"}
     expected = {field.name for field in dataclasses.fields(kinds[description["name"]])}
-    if set(fields) != expected:
+    if not expected.difference(optional) <= set(fields) <= expected:
         raise ValueError(
             f"{what} {description['name']} has the fields {sorted(fields)}, expected {sorted(expected)}"
         )

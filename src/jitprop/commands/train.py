@@ -69,6 +69,8 @@ def add(subparsers: Any) -> None:
     training = parser.add_argument_group("training")
     training.add_argument("--optimizer", choices=tuple(OPTIMIZERS), default="adam", help="(default: adam)")
     training.add_argument("--learning-rate", type=float, metavar="X", help="the optimizer's own by default")
+    training.add_argument("--clip-value", type=float, metavar="X", help="limit of every number of the gradient")
+    training.add_argument("--clip-norm", type=float, metavar="X", help="limit of the norm of the whole gradient")
     training.add_argument("--epochs", type=count, default=100, metavar="N", help="(default: 100)")
     training.add_argument(
         "--batch-size", type=count, metavar="N", help=f"(default: {BATCH}, or all rows if there are fewer)"
@@ -150,8 +152,8 @@ def _fit(
     held: np.ndarray,
 ) -> History:
     kind, settings = OPTIMIZERS[arguments.optimizer]
-    if arguments.learning_rate is not None:
-        settings = settings | {"learning_rate": arguments.learning_rate}
+    given = {name: getattr(arguments, name) for name in ("learning_rate", "clip_value", "clip_norm")}
+    settings = settings | {name: value for name, value in given.items() if value is not None}
     stop = [EarlyStopping(patience=arguments.early_stopping)] if arguments.early_stopping else []
     return network.fit(
         X.T[training].T,  # the rows of a C-contiguous array: no further copy is made

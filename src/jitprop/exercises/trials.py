@@ -77,7 +77,8 @@ def _arguments(kernel: str, seed: int, shape: tuple[int, int, int]) -> tuple[Any
     dZ, Z_prev = g.standard_normal((n, m)), g.standard_normal((n_prev, m))
     Z_prev.flat[0] = 0.0  # the corner of relu
     rate = np.zeros((2, len(COEFFICIENTS)))
-    for column, value in (("rate", 0.1), ("decay", 1.0), ("gradient_share", 1.0)):
+    numbers = {"rate": 0.1, "decay": 1.0, "gradient_share": 1.0, "clip_value": np.inf, "clip_norm": np.inf}
+    for column, value in numbers.items():
         rate[:, COEFFICIENTS.index(column)] = value
     w, x = g.standard_normal((2, 4 * n_prev + m, 1))
     network = [g.standard_normal((3, n_prev)), np.zeros((3, 1)), g.standard_normal((n, 3)), np.zeros((n, 1))]
