@@ -1,7 +1,7 @@
 """What happens to a batch besides products: gathering its examples, and dropout.
 
-`step` is the address of the record of the running step, see `epoch`: (coefficients, L2 factor, address of the examples
-of the batch, number of the step, how many examples the next batch has).
+`step` is the address of the record of the running step, see `epoch`: (coefficients, L2 factor, factor of clipping,
+address of the examples of the batch, number of the step, how many examples the next batch has).
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ __all__ = ["drop_panels", "dropout", "dropout_record", "gather_columns", "gather
 
 def _gather_columns(record, t, tasks, one):
     x, x_stride, n, step, count, out, out_panel, out_row, NR = unpack(record, 9)
-    chosen, size = vector_at(unpack(step, 3)[2], count, np.int64(0)), size_of(one)
+    chosen, size = vector_at(unpack(step, 4)[3], count, np.int64(0)), size_of(one)
     start, stop = part_of(count, NR, t, tasks)
     for j0 in range(start, stop, NR):
         width = min(NR, stop - j0)
@@ -37,7 +37,7 @@ def gather_columns(dtype):
 
 def _gather_rows(record, t, tasks, one):
     x, x_stride, n, step, count, out, out_stride, grain = unpack(record, 8)
-    chosen, size = vector_at(unpack(step, 3)[2], count, np.int64(0)), size_of(one)
+    chosen, size = vector_at(unpack(step, 4)[3], count, np.int64(0)), size_of(one)
     start, stop = part_of(count, grain, t, tasks)
     for j in range(start, stop):
         source = vector_at(x + chosen[j] * x_stride * size, n, one)
@@ -96,7 +96,7 @@ def _hash(key, i, j):
 
 def _dropout(record, t, tasks, one):
     a, a_stride, out, out_stride, rows, columns, transposed, threshold, scale, grain, key, layer, step = unpack(record, 13)
-    seed = np.uint32(key) if step == 0 else _key(key, unpack(step, 4)[3], layer)
+    seed = np.uint32(key) if step == 0 else _key(key, unpack(step, 5)[4], layer)
     least = np.uint32(threshold)
     size, zero, factor = size_of(one), one - one, cast(float_of(scale), one)
     start, stop = part_of(rows, grain, t, tasks)
@@ -125,7 +125,7 @@ def dropout_record(a, out, rows, columns, rate, key, layer=0, step=0, transposed
 
 def _drop_panels(record, t, tasks, one):
     a, g, panel, n, count, NR, threshold, scale, key, layer, step = unpack(record, 11)
-    seed, least = _key(key, unpack(step, 4)[3], layer), np.uint32(threshold)
+    seed, least = _key(key, unpack(step, 5)[4], layer), np.uint32(threshold)
     size, zero, factor = size_of(one), one - one, cast(float_of(scale), one)
     start, stop = part_of(count, NR, t, tasks)
     for j in range(start, stop, NR):

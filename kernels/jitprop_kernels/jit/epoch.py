@@ -12,36 +12,52 @@ import numpy as np
 from ..contract import COEFFICIENTS, RULES, parse
 from ..doors import checked
 from . import compiling
+from .columns import ColumnPlan
 from .launch import address_of, launch, launcher
-from .plan import Plan, player
+from .rows import RowPlan
+from .tapes import REGION, player
+from .tile import tile
 from .vectors import vector_at
 
 __all__ = ["train_epoch"]
 
 _KEPT = 64 * 2**20  # bytes of workspace that wait for the next call
-_STEP, _COLUMNS = COEFFICIENTS.index("step"), len(COEFFICIENTS)
+_STEP, _CLIP_VALUE, _CLIP_NORM = (COEFFICIENTS.index(name) for name in ("step", "clip_value", "clip_norm"))
+_COLUMNS = len(COEFFICIENTS)
 
 # The record of the running step, which tasks read: see `batches` and `optimizers`.
-_COEFFICIENTS, _L2, _CHOSEN, _NUMBER, _FOLLOWING = range(5)
+_COEFFICIENTS, _L2, _FACTOR, _CHOSEN, _NUMBER, _FOLLOWING = range(6)
 
 
 @compiling.jit
 def _play(launcher, player, regions, first, last):
     for r in range(first, last):
-        launch(launcher, player, regions.ctypes.data + r * 32, regions[r, 3])
+        launch(launcher, player, regions.ctypes.data + r * REGION * 8, regions[r, REGION - 1])
+
+
+@compiling.jit
+def _cost(weights, losses, squares, count, total, l2):
+    cost = 0.0
+    for j in range(count):
+        cost += weights[j] * losses[j]
+    cost /= total
+    if l2 > 0.0:
+        cost += l2 / (2.0 * total) * squares.sum()
+    return cost
 
 
 @compiling.jit
 def _steps(
-    launcher, player, whole, rest, marks, step, order, coefficients, batch, visited, weights, losses, squares, l2, costs
+    launcher, player, whole, rest, marks, step, order, coefficients, batch, visited, weights, losses, squares, norms,
+    l2, costs,
 ):  # fmt: skip
     """Play the tape of every step; returns how many were begun: the last was not applied if its cost is not finite."""
     numbers = step.view(np.float64)
     for s in range(costs.size):
         count = min(batch, visited - s * batch)
-        regions, (gathered, headed) = (whole, marks[0]) if count == batch else (rest, marks[1])
+        regions, (gathered, headed, summed) = (whole, marks[0]) if count == batch else (rest, marks[1])
         row = coefficients + s * _COLUMNS * 8
-        step[_COEFFICIENTS], step[_CHOSEN] = row, order + s * batch * 8
+        step[_COEFFICIENTS], step[_CHOSEN], numbers[_FACTOR] = row, order + s * batch * 8, 1.0
         step[_NUMBER] = int(vector_at(row, _COLUMNS, 0.0)[_STEP])
         step[_FOLLOWING] = min(batch, visited - s * batch - count)
         _play(launcher, player, regions, 0, gathered)
@@ -52,17 +68,16 @@ def _steps(
             costs[s] = 0.0
             continue
         _play(launcher, player, regions, gathered, headed)
-        cost = 0.0
-        for j in range(count):
-            cost += weights[j] * losses[j]
-        cost /= total
-        if l2 > 0.0:
-            cost += l2 / (2.0 * total) * squares.sum()
-        costs[s] = cost
-        if not math.isfinite(cost):
+        costs[s] = _cost(weights, losses, squares, count, total, l2)
+        if not math.isfinite(costs[s]):
             return s + 1
         numbers[_L2] = l2 / total
-        _play(launcher, player, regions, headed, len(regions))
+        _play(launcher, player, regions, headed, summed)
+        if norms.size > 0:
+            norm, most = math.sqrt(norms.sum()), vector_at(row, _COLUMNS, 0.0)[_CLIP_NORM]
+            if not norm <= most:  # so that a nan stays
+                numbers[_FACTOR] = most / norm
+        _play(launcher, player, regions, summed, len(regions))
     return costs.size
 
 
@@ -74,13 +89,15 @@ def _places(arrays):
     return tuple((address_of(array), array.shape, array.strides) for array in arrays)
 
 
-def _plan(parameters, X, Y, in_place, batch, activations, output, loss, rule, state, l2, rates, key, sample_weight):
+def _plan(
+    parameters, X, Y, in_place, batch, activations, output, loss, rule, state, l2, clips, rates, key, sample_weight
+):  # fmt: skip
     """The plan of the last call in this Python thread where it fits, else a new one.
 
     Training calls again and again with the same arrays; writing a tape takes longer than a step of a small network.
     """
     threads = compiling.get_num_threads() if compiling.may_run_parallel() else 1
-    options = (in_place, batch, tuple(activations), output, loss, rule, l2 > 0.0, rates, key, threads)
+    options = (in_place, batch, tuple(activations), output, loss, rule, l2 > 0.0, clips, rates, key, threads)
     arrays = [X, Y, *parameters, *(array for slot in state for array in slot)]
     if sample_weight is not None:
         arrays.append(sample_weight)
@@ -88,9 +105,12 @@ def _plan(parameters, X, Y, in_place, batch, activations, output, loss, rule, st
     kept, plan = getattr(_local, "kept", (None, None))
     if kept == identity:
         return plan
-    plan = Plan(
-        parameters, X, Y, in_place, batch, activations, output, loss, rule, state, l2 > 0.0, rates, key, sample_weight
-    )
+    # Few examples do not fill the columns of a tile.
+    layout = RowPlan if 4 * batch < 3 * tile(X.dtype).NR else ColumnPlan
+    plan = layout(
+        parameters, X, Y, in_place, batch, activations, output, loss, rule, state, l2 > 0.0, clips, rates, key,
+        sample_weight,
+    )  # fmt: skip
     if plan.buffer.size <= _KEPT:
         _local.kept = identity, plan
     return plan
@@ -146,9 +166,11 @@ def train_epoch(
     if order is None:
         order = _NOTHING if in_place else np.arange(visited)
     batch = visited if in_place else int(batch_size)
+    clips = tuple(bool(np.isfinite(coefficients[:, c]).any()) for c in (_CLIP_VALUE, _CLIP_NORM))
     plan = _plan(
-        parameters, X, Y, in_place, batch, activations, output, loss, rule, state, l2, rates, int(key), sample_weight
-    )
+        parameters, X, Y, in_place, batch, activations, output, loss, rule, state, l2, clips, rates, int(key),
+        sample_weight,
+    )  # fmt: skip
     whole = plan.tape(batch if visited >= batch else visited % batch)
     rest = plan.tape(visited % batch or batch)
     weights = plan.array("weights", batch, np.float64)
@@ -156,10 +178,12 @@ def train_epoch(
         weights[:] = 1.0
         plan.array("factors", batch, plan.dtype)[:] = 1.0
     costs = np.empty(len(coefficients))
+    units = sum(plan.units[1:])
     arguments = (
         player(), whole.regions, rest.regions, (whole.marks, rest.marks), plan.step, address_of(order),
         address_of(coefficients), batch, visited, weights, plan.array("losses", batch, np.float64),
-        plan.array("squares", sum(plan.units[1:]) if l2 else 0, np.float64), float(l2), costs,
+        plan.array("squares", units if l2 else 0, np.float64),
+        plan.array("norms", 2 * units if clips[1] else 0, np.float64), float(l2), costs,
     )  # fmt: skip
     if not (whole.parallel or rest.parallel):
         return costs[: _steps(0, *arguments)]

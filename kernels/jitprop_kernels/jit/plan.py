@@ -26,14 +26,15 @@ class Plan:
     """
 
     def __init__(
-        self, parameters, X, Y, in_place, batch, activations, output, loss, rule, state, l2, clip_norm, rates, key,
+        self, parameters, X, Y, in_place, batch, activations, output, loss, rule, state, l2, clips, rates, key,
         sample_weight,
     ):  # fmt: skip
         self.dtype, self.size, self.indices = X.dtype, X.itemsize, Y.dtype == np.int64
         self.tile = tile(self.dtype)
         self.in_place, self.batch = in_place, batch
         self.activations, self.output, self.loss, self.rule = activations, output, loss, rule
-        self.l2, self.clip_norm, self.rates, self.key = l2, clip_norm, rates, key
+        self.l2, self.rates, self.key = l2, rates, key
+        self.clip_value, self.clip_norm = clips
         self.examples_are_rows = not X.flags.c_contiguous
         self.units = [X.shape[0], *(W.shape[0] for W in parameters[::2])]
         self.L = len(self.units) - 1
@@ -183,7 +184,7 @@ class Plan:
         record = optimizers.update_record(
             self.W[l - 1][:2], self.m[2 * l - 2], self.v[2 * l - 2], address_of(self.step), False
         )
-        direct = self.rule == "sgd" and count <= DEPTH
+        direct = self.rule == "sgd" and count <= DEPTH and not self.clip_value
         task, record, room = steps.weight_gradients(
             self.dtype, self.tile, n, k, count, split, D, A, C, record, 0 if direct else block, self.clip_norm
         )

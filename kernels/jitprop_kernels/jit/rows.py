@@ -1,9 +1,9 @@
 """The layout of a batch with examples as rows, for batches too small to fill the columns of a register tile.
 
 A[l] is examples x units, as X is in memory. The lanes of a vector run over features, units or elements of W, of which
-there are enough: Z[l] is made of dot tiles, dA[l-1] = dZ[l] W[l] and dW[l] of register tiles over rows of W. G and A
-stand for a layer as in `columns`; only the output head wants Z[L] with examples as columns. Such a step is bound by
-reading W three times, so threads share the units or the columns of W, and wait for each other after every product.
+there are enough: Z[l] is made of dot tiles, dA[l-1] = dZ[l] W[l] and dW[l] of register tiles over rows of W. Of a layer
+there are A, G (first Z, then g'(Z)) and D, which is dZ; only the output head wants Z[L] with examples as columns. Such
+a step is bound by reading W three times, so threads share the units or the columns of W, and wait for each other after every product.
 """
 
 from . import activations, batches, steps
@@ -21,7 +21,8 @@ class RowPlan(Plan):
     def sizes(self):
         NR, VL, L = self.tile.NR, self.tile.VL, self.L
         filled = -(-self.batch // VL) * VL
-        sizes = {f"{name}{l}": self.size * filled * self.pad(self.units[l]) for l in range(1, L + 1) for name in "AG"}
+        sizes = {f"{name}{l}": self.size * filled * self.pad(self.units[l]) for l in range(1, L + 1) for name in "AGD"}
+        del sizes[f"A{L}"]
         columns = self.size * -(-self.units[L] // VL) * VL * NR
         sizes |= {"Z": columns, "dZ": columns}
         if not (self.in_place and self.examples_are_rows):
@@ -76,7 +77,7 @@ class RowPlan(Plan):
             tape.add(*self.drop_rows(G, l, count))
 
     def backward(self, tape, l, count, threads):
-        """dZ[l-1] = (dZ[l] W[l]) * G, in the place of A[l-1]; columns of W are the columns of its tiles."""
+        """dZ[l-1] = (dZ[l] W[l]) * G; columns of W are the columns of its tiles."""
         n, k, NR, W = self.units[l], self.units[l - 1], self.tile.NR, self.W[l - 1]
         out, out_row = self.layer("D", l - 1)
         G, row = self.layer("G", l - 1)

@@ -275,7 +275,7 @@ def bias_gradients(dtype, tile, n, count, D, out, parameter, flat, update=0):
 
 def _prefetch_rows(record, t, tasks, one):
     x, x_stride, n, step, count = unpack(record, 5)
-    _, _, chosen, _, following = unpack(step, 5)
+    _, _, _, chosen, _, following = unpack(step, 6)
     examples, size = vector_at(chosen + count * 8, following, count), size_of(one)
     j0, j1 = _part(following, t, tasks)
     for j in range(j0, j1):

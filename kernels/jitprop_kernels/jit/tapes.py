@@ -71,3 +71,8 @@ class Tape:
             [[start, *ends, n] for *ends, n in zip(self.cuts, self.cuts[1:], self.threads, strict=False)], np.int64
         )
         return self
+
+    @property
+    def nbytes(self):
+        """Bytes of the records and of the scratch."""
+        return self.buffer.nbytes + self.records.nbytes
