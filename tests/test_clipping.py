@@ -10,7 +10,7 @@ from cases import DTYPES, HEADS, NETWORKS, SETS, normal, rng, sample_weights, wi
 from test_train_epoch import Training, rows
 
 from jitprop import SGD, Adam, AdamW, Checkpoint, Network, RMSProp
-from jitprop_kernels import loops, vectorized
+from jitprop_kernels import jit, loops, vectorized
 from jitprop_kernels.composition import complete
 from jitprop_kernels.contract import ACTIVATIONS, COEFFICIENTS, RULES
 

@@ -30,7 +30,7 @@ def _gather_columns(record, t, tasks, one):
 def gather_columns(dtype):
     """The task that copies the batch's columns of an x with contiguous rows.
 
-    Record (x, x_stride, n, step, count, out, numbers from panel to panel, from row to row, NR): NR columns make a panel.
+    Record (x, x_stride, n, step, count, out, numbers from panel to panel, from row to row, NR); NR columns are a panel.
     """
     return compiled_task(_gather_columns, dtype)
 
@@ -95,7 +95,8 @@ def _hash(key, i, j):
 
 
 def _dropout(record, t, tasks, one):
-    a, a_stride, out, out_stride, rows, columns, transposed, threshold, scale, grain, key, layer, step = unpack(record, 13)
+    a, a_stride, out, out_stride, rows, columns, transposed, threshold, scale = unpack(record, 9)
+    grain, key, layer, step = unpack(record + 9 * 8, 4)
     seed = np.uint32(key) if step == 0 else _key(key, unpack(step, 5)[4], layer)
     least = np.uint32(threshold)
     size, zero, factor = size_of(one), one - one, cast(float_of(scale), one)

@@ -98,9 +98,7 @@ class ColumnPlan(Plan):
         G = self.panels("G", 1)
         row = -(-n // self.tile.VL) * self.tile.VL
         Z = (G[0], 1) if n == 1 and self.L == 1 else (self.address["Z1"], row)
-        tape.add(
-            *steps.row_product(self.dtype, n, k, count, self.tile.NR, (x, stride), W[:2], self.b[0][0], Z)
-        )
+        tape.add(*steps.row_product(self.dtype, n, k, count, self.tile.NR, (x, stride), W[:2], self.b[0][0], Z))
         if Z[0] != G[0]:
             tape.add(*steps.turn_rows(self.dtype, self.tile, n, count, *Z, *G))
         if self.L > 1:

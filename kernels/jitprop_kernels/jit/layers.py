@@ -186,7 +186,8 @@ def update(parameter, gradient, state, coefficients, rule):
     """
     slots = dict(zip(RULES[parse(rule, RULES, "rule")[0]].slots, state, strict=True))
     m, v = (matrix(slots[name])[:2] if name in slots else (0, 0) for name in ("m", "v"))
-    step = np.array([address_of(coefficients), bits(float(coefficients[COEFFICIENTS.index("l2")])), bits(1.0)], np.int64)
+    l2 = float(coefficients[COEFFICIENTS.index("l2")])
+    step = np.array([address_of(coefficients), bits(l2), bits(1.0)], np.int64)
     record = [
         optimizers.block(rule, parameter.dtype), *matrix(gradient)[:2], *parameter.shape,
         *optimizers.update_record(matrix(parameter)[:2], m, v, address_of(step), False),

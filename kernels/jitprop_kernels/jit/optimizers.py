@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 from numba import types
-from numba.extending import intrinsic, register_jitable
+from numba.extending import intrinsic
 
 from ..contract import COEFFICIENTS, RULES
 from . import compiling
@@ -26,8 +26,8 @@ def _vectors(has_m, has_v):
     than the two vectors of a row of a tile.
     """
 
-    def emit(v, w, g, m, s, numbers, mask):
-        builder = v.builder
+    def emit(v, places, numbers, mask):
+        builder, (w, g, m, s) = v.builder, places
         rate, decay, shrink, beta1, gain1, m_share, g_share, beta2, root2, epsilon, most, least = numbers
         W = v.load(w, mask)
         gradient = v.fma(shrink, W, v.load(g, mask))
@@ -67,13 +67,13 @@ def _vectors(has_m, has_v):
             at = [builder.add(place, builder.mul(j, I64(vectors.size))) for place in places]
             builder.cbranch(builder.icmp_signed("<=", following, columns), whole, rest)
             builder.position_at_end(whole)
-            emit(vectors, *at, values, None)
+            emit(vectors, at, values, None)
             j.add_incoming(following, whole)
             builder.branch(loop)
             builder.position_at_end(rest)
             builder.cbranch(builder.icmp_signed("<", j, columns), part, after)
             builder.position_at_end(part)
-            emit(vectors, *at, values, vectors.mask(builder.sub(columns, j)))
+            emit(vectors, at, values, vectors.mask(builder.sub(columns, j)))
             builder.branch(after)
             builder.position_at_end(after)
             return context.get_dummy_value()

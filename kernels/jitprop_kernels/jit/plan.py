@@ -21,8 +21,9 @@ _AHEAD = 2**19  # bytes of the next batch that are asked for ahead: half a secon
 
 
 class Plan:
-    """Where everything lies. A plan holds addresses, not arrays: it serves every call whose arrays lie in the same
-    places with the same shapes.
+    """Where everything lies.
+
+    A plan holds addresses, not arrays: it serves every call whose arrays lie in the same places with the same shapes.
     """
 
     def __init__(
@@ -173,8 +174,9 @@ class Plan:
         n, k = self.units[l], self.units[l - 1]
         place, row, column, group, jump = D
         block = 0 if self.clip_norm else optimizers.block(self.rule, self.dtype)
-        record = optimizers.update_record(self.b[l - 1], self.m[2 * l - 1], self.v[2 * l - 1], address_of(self.step), True)
-        flat = all(stride in (0, 1) for _, stride in (self.b[l - 1], self.m[2 * l - 1], self.v[2 * l - 1]))
+        places = self.b[l - 1], self.m[2 * l - 1], self.v[2 * l - 1]
+        record = optimizers.update_record(*places, address_of(self.step), True)
+        flat = all(stride in (0, 1) for _, stride in places)
         to_next = column if row == 1 else group + jump if jump else self.tile.NR
         db = self.address["db"] + self.size * sum(self.units[1:l])
         tape.add(*steps.bias_gradients(self.dtype, self.tile, n, count, (place, row, to_next), db, record, flat, block))

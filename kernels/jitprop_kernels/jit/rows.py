@@ -3,7 +3,8 @@
 A[l] is examples x units, as X is in memory. The lanes of a vector run over features, units or elements of W, of which
 there are enough: Z[l] is made of dot tiles, dA[l-1] = dZ[l] W[l] and dW[l] of register tiles over rows of W. Of a layer
 there are A, G (first Z, then g'(Z)) and D, which is dZ; only the output head wants Z[L] with examples as columns. Such
-a step is bound by reading W three times, so threads share the units or the columns of W, and wait for each other after every product.
+a step is bound by reading W three times, so threads share the units or the columns of W, and wait for each other after
+every product.
 """
 
 from . import activations, batches, steps
@@ -99,7 +100,8 @@ class RowPlan(Plan):
         for l in range(1, self.L + 1):
             self.forward(tape, l, count, threads)
         Z, dZ = (self.address["Z"], NR), (self.address["dZ"], NR)
-        tape.add(*steps.turn_rows(self.dtype, self.tile, n, count, *self.layer("G", self.L), Z[0], 0, NR))
+        place, row = self.layer("G", self.L)
+        tape.add(*steps.turn_rows(self.dtype, self.tile, n, count, place, row, Z[0], 0, NR))
         self.head(tape, count, Z, dZ)
         out, row = self.layer("D", self.L)
         tape.add(*steps.turn_rows(self.dtype, self.tile, count, n, *dZ, out, NR, row))

@@ -8,7 +8,7 @@ them where they lie, and nothing is packed. Three products make a step::
     dW[l]   = dZ[l] A[l-1]^T              sums over the examples             one thread: some elements of W
 
 The last one needs A[l-1] with examples as rows: `turn` transposes panels, while they are in cache, into blocks of NR
-units, each examples x NR. What follows a product (activation, derivative, update) is applied to each tile of it at once.
+units, each examples x NR. What follows a product (activation, derivative, update) is applied to each tile at once.
 
 An element is computed by one thread, and its sum is cut at places that depend on its length only, so the bits of a
 step do not depend on the number of threads, nor on the other examples of a batch where it does not sum over them.
@@ -17,9 +17,9 @@ step do not depend on the number of threads, nor on the other examples of a batc
 from numba.extending import register_jitable
 
 from ..contract import COEFFICIENTS
+from .affine import crowded
 from .dots import dots, dots_shape
 from .launch import bits, compiled_task, part_of
-from .affine import crowded
 from .panels import pack, transpose
 from .reductions import panel_sum
 from .tile import call_tile
@@ -224,9 +224,9 @@ def weight_gradients(dtype, tile, n, k, count, split, D, B, C, parameter, update
     """The task dW = 1/m dZ A_prev^T, what becomes of it, and how much scratch a thread needs, entry SCRATCH.
 
     D is (address, numbers from row to row, from example to example, examples without a gap, gap), B (address, numbers
-    from block to block of NR units, from example to example), C (address, numbers from row to row). Without `update` and
-    `buffer` C is W, and the tile takes the step of plain gradient descent; with `buffer` C takes dW; with `update`, the
-    address of that block, it is applied to each tile of dW. `parameter` is `optimizers.update_record`.
+    from block to block of NR units, from example to example), C (address, numbers from row to row). Without `update`
+    and `buffer` C is W, and the tile takes the step of plain gradient descent; with `buffer` C takes dW; with `update`,
+    the address of that block, it is applied to each tile of dW. `parameter` is `optimizers.update_record`.
     """
     step, size = _rows_of_a_tile(n, tile.MR), dtype.itemsize
     # Rows of B that crowd each other in few sets of the cache are copied, where they are read more than once.

@@ -36,8 +36,10 @@ class Tape:
         self.threads = []
 
     def add(self, task, record, scratch=None, room=0):
-        """Add a task. Where each thread needs `room` bytes of scratch, entries `scratch` and `scratch` + 1 of its record
-        become the address of the first thread's and the distance to the next one's.
+        """Add a task.
+
+        Where each thread needs `room` bytes of scratch, entries `scratch` and `scratch` + 1 of its record become the
+        address of the first thread's and the distance to the next one's.
         """
         self.rows.append([task, *record])
         if scratch is not None:
