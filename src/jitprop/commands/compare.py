@@ -22,9 +22,9 @@ def add(subparsers: Any) -> None:
         help="loops, compiled loops, NumPy and our kernels, timed side by side",
         description="Time the computations of the course as Python loops, the same loops compiled by plain njit and "
         "with prange, NumPy, and our kernels with one thread and with all; first calls, which compile, apart. "
-        "Results are compared first. It takes at most about a minute: what was compiled is kept for the next time, and "
-        "a slow or busy machine times fewer runs, which show in the spread. Without a file to write, only NumPy and "
-        "our kernels are timed at other sizes.",
+        "Results are compared first. It is made to take less than a minute, and less still the next time, when nothing "
+        "has to be compiled: a slow or busy machine times fewer runs, three at least, which shows in the spread. Without "
+        "a file to write, only NumPy and our kernels are timed at other sizes.",
     )
     parser.set_defaults(run=run)
     parser.add_argument(
@@ -75,6 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         for line in report.verdict(comparison):
             print(textwrap.fill(line, 80, subsequent_indent="  "), flush=True)
     print(_notes(time.perf_counter() - started, compile_seconds() - compiled))
+    print("NumPy and our kernels with all threads, at the sizes of the tables:")
     for line in report.conclusions(comparisons):
         print(textwrap.fill(line, 80, subsequent_indent="  "))
     if not all(step.agrees for comparison in comparisons for step in comparison.steps):
