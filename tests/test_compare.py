@@ -162,9 +162,9 @@ def test_a_measurement_takes_its_part_of_the_time_that_first_calls_left():
     clock.now += 1  # less than it might
     assert budget.take(10) == pytest.approx(4 * 10 / 15)
     clock.now += 2
-    assert budget.take(5) == pytest.approx(2.0)
+    assert budget.take(5) == pytest.approx(2.0) == budget.left()
     clock.now += 100
-    assert budget.take(5) == 0.0
+    assert budget.take(5) == budget.left() == 0.0
 
 
 def test_when_time_is_up_every_rung_is_timed_all_the_same():
@@ -174,11 +174,14 @@ def test_when_time_is_up_every_rung_is_timed_all_the_same():
     found = compare.measure("relu", quick=True, budget=budget)
     assert [step.rung for step in found.steps] == list(ladder.rungs("relu"))
     assert all(len(step.seconds) == ladder.FEWEST for step in found.steps)
-    assert all([step.size for step in steps] == [1, 8, 64] for steps in found.curve.values())
+    assert all([step.size for step in steps] == [1, 64] for steps in found.curve.values())
+    assert found.left_out == (8,) and "\nsizes left out for lack of time: 8" in report.table(found)
 
 
 def test_without_files_only_numpy_and_the_kernels_are_timed_at_other_sizes():
-    found = compare.measure("tanh", quick=True, curves=False)
+    clock = Clock()
+    found = compare.measure("tanh", quick=True, curves=False, budget=Budget(["tanh"], 45.0, clock))
+    assert found.left_out == ()
     assert [step.rung for step in found.steps] == list(ladder.rungs("tanh"))
     assert list(found.curve) == [rung for rung in ladder.rungs("tanh") if rung in compare.CONTENDERS]
     assert all(len(steps) == 3 for steps in found.curve.values())

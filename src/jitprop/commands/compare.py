@@ -23,8 +23,8 @@ def add(subparsers: Any) -> None:
         description="Time the computations of the course as Python loops, the same loops compiled by plain njit and "
         "with prange, NumPy, and our kernels with one thread and with all; first calls, which compile, apart. "
         "Results are compared first. It is made to take less than a minute, and less still the next time, when nothing "
-        "has to be compiled: a slow or busy machine times fewer runs, three at least, which shows in the spread. "
-        "Without a file to write, only NumPy and our kernels are timed at other sizes.",
+        "has to be compiled: a slow or busy machine times fewer runs, three at least, which shows in the spread, "
+        "and in the end fewer sizes. Without a file to write, only NumPy and our kernels are timed at other sizes.",
     )
     parser.set_defaults(run=run)
     parser.add_argument(

@@ -51,6 +51,7 @@ class Comparison(NamedTuple):
     task: Task
     steps: list[Step]
     curve: dict[str, list[Step]]  # of each rung, in order of size
+    left_out: tuple[int, ...] = ()  # sizes for which there was no time
 
     def step(self, rung: str) -> Step | None:
         """The step on a rung, None if the machine or the computation has none."""
@@ -157,14 +158,26 @@ def measure(
     patience = min(patience, left / 8)
     steps = _climb(task, rungs, mine, size, seconds, patience, lambda: budget.take(WEIGHT))
     curve: dict[str, list[Step]] = {rung: [] for rung in [*timed, *["own"] * ours]}
-    for point in sizes:
+    left_out = []
+    for point in _ends_first(sizes):
+        if budget.left() == 0 and point not in (size, sizes[0], sizes[-1]):
+            left_out.append(point)
+            continue
         known = {step.rung: known_at(step, point) for step in steps if step.rung in curve}
         new = [rung for rung in timed if known[rung] is None]
         own = mine if ours and known["own"] is None else None
         found = _climb(task, new, own, point, CURVE_SECONDS, CURVE_PATIENCE, lambda: budget.take(1))
         for step in [*found, *filter(None, known.values())]:
             curve[step.rung].append(step)
-    return Comparison(task, steps, curve)
+    ordered = {rung: sorted(row, key=lambda step: step.size) for rung, row in curve.items()}
+    return Comparison(task, steps, ordered, tuple(sorted(left_out)))
+
+
+def _ends_first(sizes: Sequence[int]) -> list[int]:
+    """The smallest and the largest, between which crossovers are looked for, and then the others from the middle on."""
+    middle = (len(sizes) - 1) / 2
+    inner = sorted(range(1, len(sizes) - 1), key=lambda at: abs(at - middle))
+    return [*dict.fromkeys([sizes[0], sizes[-1]]), *(sizes[at] for at in inner)]
 
 
 def known_at(step: Step, size: int) -> Step | None:

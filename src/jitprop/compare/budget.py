@@ -14,7 +14,7 @@ class Budget:
     """A deadline, and how long each computation may take so that all of them meet it.
 
     First calls, which compile, take what they take: no rung is left out. What they and anything else use up is no
-    longer there for timing, so a slow or a busy machine times fewer runs, and one that had little to compile more.
+    longer there for timing, so a slow or a busy machine times fewer runs, and when time is up only the ends of curves.
 
     Parameters
     ----------
@@ -46,4 +46,8 @@ class Budget:
         """The seconds for one measurement: its weight's part of what this computation has left."""
         part = min(1.0, weight / self._weight) if self._weight > 0 else 1.0
         self._weight -= weight
-        return max(0.0, self._until - self._clock()) * part
+        return self.left() * part
+
+    def left(self) -> float:
+        """The seconds that this computation has left, 0 when its time is up."""
+        return max(0.0, self._until - self._clock())

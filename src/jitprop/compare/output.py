@@ -77,6 +77,7 @@ def as_json(comparisons: Sequence[Comparison]) -> str:
             "computation": comparison.task.name,
             "title": comparison.task.title,
             "measurements": _rows(comparison),
+            "left_out": comparison.left_out,
             "crossovers": {
                 rung: crossovers(comparison.curve["numpy"], comparison.curve[rung])
                 for rung in ("jit1", "jit")

@@ -38,6 +38,8 @@ def table(comparison: Comparison) -> str:
         if step.part is not None:
             part = f"{step.part:,} of {step.size:,} {task.unit}"
             lines.append(f"~ extrapolated: {step.label} were timed on {part}")
+    if comparison.left_out:
+        lines.append(f"sizes left out for lack of time: {', '.join(f'{size:,}' for size in comparison.left_out)}")
     return "\n".join(lines)
 
 
