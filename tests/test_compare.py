@@ -4,13 +4,16 @@ import csv
 import json
 import math
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from jitprop import compare, ladder, rungs
 from jitprop.cli import main
-from jitprop.compare import Comparison, output, report
+from jitprop.compare import Budget, Comparison, output, report
+from jitprop.compare.budget import WEIGHTS
 from jitprop.ladder import TASKS, Step
 
 # the ladder
@@ -69,10 +72,134 @@ def test_unknown_computations_and_rungs():
         ladder.climb("dot", 10, only=("one_loop",))
 
 
-def test_a_curve_goes_on_from_its_last_part():
-    last = made("loops", 64, 1.0, part=8)
-    ahead = compare.scaled(last, 128)
+def test_a_function_of_ones_own_is_called_twice_before_it_is_judged():
+    calls = []
+
+    def own(Z):  # as one that compiles: its first call is slow
+        calls.append(Z.shape[1])
+        for _ in range(1_000_000 * (len(calls) == 1)):
+            pass
+        return np.maximum(Z, 0)
+
+    (step,) = ladder.climb("relu", 64, only=(), own=("own", own), seconds=0.0, patience=0.001)
+    assert calls[:2] == [1, 1] and step.part is None and calls[-1] == 64
+    assert step.first > max(step.seconds)
+
+
+def test_the_allowance_is_asked_for_each_rung_after_all_first_calls(monkeypatch):
+    asked, spans = iter([0.25, 5.0]), []
+    monkeypatch.setattr(ladder, "_time", lambda does, seconds: spans.append(seconds) or (1.0, 1.0, 1.0))
+    ladder.climb("relu", 4, ("numpy", "loops"), seconds=1.0, allowance=lambda: next(asked))
+    assert spans == [0.25, 1.0]
+
+
+def test_fewer_runs_show_in_the_spread():
+    runs = tuple(np.linspace(0.9, 1.1, 41))
+    step = made("numpy", 64, 1.0)
+    assert step._replace(seconds=runs).spread == pytest.approx(0.05)
+    assert step._replace(seconds=(runs[0], runs[20], runs[-1])).spread == pytest.approx(0.1)
+    assert step.against(made("jit", 64, 1.08)) != 1
+    assert step._replace(seconds=(0.9, 1.0, 1.1)).against(made("jit", 64, 1.08)) == 1
+
+
+def test_what_is_compiled_is_kept_for_the_next_process(tmp_path):
+    code = (
+        "from jitprop import ladder\n"
+        "steps = ladder.climb('relu', 4, ('compiled', 'prange'), seconds=0.0)\n"
+        "print([step.compiled > 0 for step in steps], ladder.compile_seconds() > 0)\n"
+    )
+    (tmp_path / "cache").mkdir(mode=0o700)
+    told = [
+        subprocess.run(
+            [sys.executable, "-W", "error", "-c", code],
+            env=os.environ | {"JITPROP_CACHE_DIR": str(tmp_path / "cache")},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for _ in range(2)
+    ]
+    assert told == ["[True, True] True\n", "[False, False] False\n"]
+
+
+def test_what_has_no_loop_on_several_threads_is_compiled_once():
+    from jitprop import compiledloops
+    from jitprop_kernels import loops
+
+    one, several = (compiledloops.compiled_set(parallel) for parallel in (False, True))
+    assert compiledloops.compiled(loops._sigmoid, True) is compiledloops.compiled(loops._sigmoid)
+    assert one.relu is not several.relu and one.dot is not several.dot
+
+
+# the time it takes, by a clock that is set by hand
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_time_is_shared_out_over_what_remains():
+    clock = Clock()
+    budget = Budget(["relu", "logistic", "tanh"], 70.0, clock)
+    weight = WEIGHTS["logistic"]
+    assert budget.begin("logistic", 20) == pytest.approx(70 * weight / (weight + 2))
+    clock.now += 60  # more than its share: the others have less
+    assert budget.begin("relu", 20) == pytest.approx(5.0)
+    clock.now += 1  # less than its share: the last has more
+    assert budget.begin("tanh", 20) == pytest.approx(9.0)
+
+
+def test_a_measurement_takes_its_part_of_the_time_that_first_calls_left():
+    clock = Clock()
+    budget = Budget(["relu"], 10.0, clock)
+    budget.begin("relu", 10 + 10 + 5)
+    clock.now += 5  # compiling
+    assert budget.take(10) == pytest.approx(5 * 10 / 25)
+    clock.now += 1  # less than it might
+    assert budget.take(10) == pytest.approx(4 * 10 / 15)
+    clock.now += 2
+    assert budget.take(5) == pytest.approx(2.0) == budget.left()
+    clock.now += 100
+    assert budget.take(5) == budget.left() == 0.0
+
+
+def test_when_time_is_up_every_rung_is_timed_all_the_same():
+    clock = Clock()
+    budget = Budget(["relu", "dot"], 1.0, clock)
+    clock.now += 100
+    found = compare.measure("relu", quick=True, budget=budget)
+    assert [step.rung for step in found.steps] == list(ladder.rungs("relu"))
+    assert all(len(step.seconds) == ladder.FEWEST for step in found.steps)
+    assert all([step.size for step in steps] == [1, 64] for steps in found.curve.values())
+    assert found.left_out == (8,) and "\nsizes left out for lack of time: 8" in report.table(found)
+
+
+def test_without_files_only_numpy_and_the_kernels_are_timed_at_other_sizes():
+    clock = Clock()
+    found = compare.measure("tanh", quick=True, curves=False, budget=Budget(["tanh"], 45.0, clock))
+    assert found.left_out == ()
+    assert [step.rung for step in found.steps] == list(ladder.rungs("tanh"))
+    assert list(found.curve) == [rung for rung in ladder.rungs("tanh") if rung in compare.CONTENDERS]
+    assert all(len(steps) == 3 for steps in found.curve.values())
+    assert report.verdict(found) and report.table(found)
+
+
+def test_what_is_known_of_a_size_is_not_measured_again():
+    whole, part = made("numpy", 64, 1.0), made("loops", 64, 1.0, part=8)
+    assert compare.known_at(whole, 64) is whole and compare.known_at(whole, 8) is None
+    assert compare.known_at(part, 4) is None and compare.known_at(part, 64) is part
+    ahead, at = compare.known_at(part, 128), compare.known_at(part, 8)
     assert (ahead.size, ahead.part, ahead.first, ahead.median) == (128, 8, 20.0, 2.0)
+    assert (at.size, at.part, at.first, at.median) == (8, None, 1.25, 0.125)
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_the_curve_goes_through_the_computations_size(task):
+    assert task.size in task.sizes and list(task.sizes) == sorted(task.sizes)
 
 
 # what is said, of times that are made up

@@ -198,6 +198,23 @@ def test_ladder_tables_mark_what_is_extrapolated():
     assert "WRONG" in out.getvalue()
 
 
+def test_the_answers_hold_where_other_programs_disturb_the_times():
+    dot = {"loops": 1.0, "compiled": 1e-3, "numpy": 1e-4, "jit1": 1e-4, "jit": 1e-4}
+    step = vectorization.measured("dot")[0]
+
+    def steps(times):
+        return [step._replace(rung=rung, label=rung, seconds=(time,)) for rung, time in times.items()]
+
+    quiet = vectorization._dot_answer(steps(dot))
+    assert "10,000 times as fast as the loop" in quiet and "thread 10 times as fast again: that is SIMD" in quiet
+    assert "Run it again" not in quiet
+    assert "Run it again" in vectorization._dot_answer(steps(dot | {"jit1": 2e-3}))
+    layer = {"loops": 10.0, "numpy": 1e-4}
+    assert "the layer 100,000. " in vectorization._product_answer(steps(dot), steps(layer))
+    assert "Run it again" not in vectorization._product_answer(steps(dot), steps(layer))
+    assert "the layer should gain more" in vectorization._product_answer(steps(dot), steps(layer | {"numpy": 1.0}))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_pictures(tmp_path, name):
     pytest.importorskip("matplotlib")

@@ -3,6 +3,8 @@
 import functools
 import io
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,11 +13,22 @@ import pytest
 
 from jitprop import Network, cli, lessons
 from jitprop.lessons import activations, depth, gradcheck, images, initialization, planar, step
-from jitprop.notation import html_formula, latex_formula
+from jitprop.notation import html_formula, html_value, latex_formula, latex_value, text_value
 from jitprop.trace import trace
+from jitprop_kernels.jit import compiling
 
 NAMES = ("initialization", "activations", "depth", "step", "gradcheck", "images")
 TEACHER = Path(__file__).resolve().parent.parent / "docs" / "lessons" / "teacher.md"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """The networks of these lessons are small: with threads, training would wait for a processor others share."""
+    before = compiling._chosen, compiling.numba.get_num_threads()
+    compiling.set_num_threads(1)
+    yield
+    compiling._chosen = before[0]
+    compiling.numba.set_num_threads(before[1])
 
 
 @functools.cache
@@ -178,6 +191,27 @@ def test_documents_are_whole(tmp_path: Path):
     with pytest.raises(ValueError, match="unknown kind 'pdf' of trace; accepted: text, latex, html"):
         found.save(tmp_path / "step.pdf", "pdf")
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="LaTeX is not installed")
+def test_latex_takes_the_trace_and_finds_room_for_it(tmp_path: Path):
+    wide = Network([30, 12, 9, 4], "leaky_relu(0.2)", "softmax", l2=0.5, seed=1, kernels="vectorized")
+    generator = np.random.default_rng(0)
+    weights = generator.uniform(0.5, 2.0, 25)
+    found = trace(wide, 1e-4 * generator.standard_normal((30, 25)), generator.integers(0, 4, 25), 0.25, weights)
+    for name, document in (("step", step.example()), ("wide", found)):
+        document.save(tmp_path / f"{name}.tex")
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"{name}.tex"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 and "Overfull" not in done.stdout, done.stdout
+        assert (tmp_path / f"{name}.pdf").stat().st_size > 0
+
+
+def test_zero_has_no_sign_and_columns_are_flush_right():
+    value = np.array([[-0.0, 1.0], [-1.0, 2.0]])
+    assert "-0" not in "".join(text_value("A", value)) + html_value(value)
+    assert r"\begin{array}{rr} 0 & 1 \\ -1 & 2 \end{array}" in latex_value(value)
+    assert "-0.0000" not in html_value(np.array([[-1e-9, 0.5]]))
 
 
 def test_formulas_are_escaped():

@@ -57,8 +57,9 @@ def cells(name: str) -> list[str]:
 
 
 def execute(sources: list[str]) -> str:
-    # One thread: the arrays are small, and the tests may share the processor.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "NUMBA_NUM_THREADS": "1"}
+    # One thread: the arrays are small, and the tests may share the processor. BLAS, too, waits for its threads.
+    threads = dict.fromkeys(("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **threads}
     done = subprocess.run(
         [sys.executable, "-c", RUN],
         input="\0".join(sources),

@@ -13,13 +13,23 @@ logger = logging.getLogger(__name__)
 # Commands of LaTeX that docutils does not know, and what it calls them.
 _ALIASES = {r"\dots": r"\ldots", r"\dotsc": r"\ldots", r"\dotsb": r"\cdots", r"\lVert": r"\Vert", r"\rVert": r"\Vert"}
 _ALIAS = re.compile("|".join(rf"{re.escape(name)}(?![a-zA-Z])" for name in _ALIASES))
-# What docutils would read otherwise than LaTeX: 12 after a fraction is not twelve, and functions keep their distance.
+_FUNCTION = r"\\(?:log|tanh|sinh|cosh|operatorname\{\w+\})"
+# What docutils would read otherwise than LaTeX: 12 after a fraction is not twelve, functions keep their distance,
+# and bars are a pair.
 _REWRITTEN = (
     (re.compile(r":="), r"\\coloneq "),
     (re.compile(r"\\frac(\d)(\w)"), r"\\frac{\1}{\2}"),
-    (re.compile(r"\\(log|operatorname\{\w+\})\s+(?!\\left)(?=[a-zA-Z\\])"), r"\\\1\\, "),
-    (re.compile(r"(?<=[a-z0-9})])\s+(?=\\(?:log|operatorname)\b)"), r"\\, "),
+    (re.compile(rf"({_FUNCTION}(?:[_^]\d)?)\s+(?!\\left)(?=[a-zA-Z0-9\\])"), r"\1\\, "),
+    (re.compile(rf"(?<=[a-z0-9}})])\s+(?={_FUNCTION})"), r"\\, "),
+    (re.compile(r"\\lvert\b"), r"\\left|"),
+    (re.compile(r"\\rvert\b"), r"\\right|"),
 )
+# What browsers would set apart: the two sides of a stroke, a prime, and the largest of some numbers.
+_TIGHT = (
+    (re.compile(r"<mo(?: stretchy=\"false\")?>([/'])</mo>"), r'<mo lspace="0" rspace="0" stretchy="false">\1</mo>'),
+    (re.compile(r"<mo>max</mo>"), "<mi>max</mi>"),
+)
+_PUNCTUATION = re.compile(r"[,.;:?!)]")
 
 
 def _mathml(node: nodes.Node, block: bool) -> str:
@@ -27,14 +37,20 @@ def _mathml(node: nodes.Node, block: bool) -> str:
     for pattern, replacement in _REWRITTEN:
         tex = pattern.sub(replacement, tex)
     try:
-        return tex2mathml(tex, as_block=block)
+        mathml = tex2mathml(tex, as_block=block)
     except (MathError, SyntaxError) as error:
         logger.warning("formula %r: %s", tex, error, location=node)
         return ""
+    for pattern, replacement in _TIGHT:
+        mathml = pattern.sub(replacement, mathml)
+    return mathml
 
 
 def _inline(translator, node):
     translator.body.append(_mathml(node, block=False))
+    following = node.next_node(descend=False, siblings=True)
+    if isinstance(following, nodes.Text) and _PUNCTUATION.match(following.astext()):
+        translator.body.append("&#8288;")  # a word joiner: no line begins with a comma
     raise nodes.SkipNode
 
 

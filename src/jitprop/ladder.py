@@ -1,8 +1,8 @@
 """The ladder of the course: one computation on every rung from Python loops to compiled kernels, checked and timed.
 
 A task of `TASKS` is a computation; a rung of `RUNGS` is a way to do it (see `rungs`, where both are). `climb(task)`
-does it on each rung, compares what comes out with NumPy in float64, and times it, the first call, which may have to
-compile, apart::
+does it once on each rung, where it may have to compile, compares what comes out with NumPy in float64, and then times
+each rung::
 
     from jitprop import ladder
     steps = ladder.climb("dot", 1_000_000)
@@ -25,7 +25,7 @@ import numpy as np
 from jitprop_kernels import vectorized
 from jitprop_kernels.doors import plain
 
-from .rungs import RUNGS, TASKS, Task, available, call, compiled, function, rungs, threads
+from .rungs import RUNGS, TASKS, Task, available, call, compile_seconds, function, rungs, threads
 
 __all__ = [
     "RUNGS",
@@ -35,16 +35,18 @@ __all__ = [
     "available",
     "call",
     "climb",
-    "compiled",
+    "compile_seconds",
     "crossovers",
     "function",
     "rungs",
 ]
 
 SECONDS, PATIENCE = 0.12, 0.5  # to time a rung for; a call of a slow rung that would take longer is extrapolated
-RUNS = (5, 200)
+FEWEST, MOST = 3, 200  # runs
+ENOUGH = 8  # runs for quartiles to mean something
 NOISE = 0.05  # a smaller difference is none, even where the spread is smaller still
 SHORTEST = 20e-6  # seconds: calls are timed together until they take so long, well above the clock's own time
+SETTLE = 0.02  # seconds: threads wait in a loop for more work before they go to sleep
 
 
 class Step(NamedTuple):
@@ -59,6 +61,7 @@ class Step(NamedTuple):
     seconds: tuple[float, ...]
     part: int | None  # the size the times are extrapolated from, None where the whole was measured
     agrees: bool
+    compiled: float = 0.0  # seconds of the first call that were spent on compiling
 
     @property
     def median(self) -> float:
@@ -66,8 +69,11 @@ class Step(NamedTuple):
 
     @property
     def spread(self) -> float:
-        """Half the distance between the quartiles, as a share of the median; 0 for a single run."""
-        low, high = np.percentile(self.seconds, [25, 75])
+        """Half the distance between the quartiles, as a share of the median.
+
+        Of few runs, which know less, half the distance between the fastest and the slowest.
+        """
+        low, high = np.percentile(self.seconds, [25, 75] if len(self.seconds) >= ENOUGH else [0, 100])
         return float((high - low) / (2 * self.median))
 
     def against(self, other: "Step") -> float:
@@ -83,6 +89,7 @@ def climb(
     own: tuple[str, Callable[..., Any]] | None = None,
     seconds: float = SECONDS,
     patience: float = PATIENCE,
+    allowance: Callable[[], float] | None = None,
 ) -> list[Step]:
     """Do a task on every rung, check the results and time them.
 
@@ -101,6 +108,9 @@ def climb(
     patience : float
         Python loops, and `own`, of which one call would take longer than this, are timed on a part of the size and
         extrapolated: the step's `part`.
+    allowance : callable, optional
+        The seconds there are for the next rung, if fewer than `seconds`. It is asked for each in turn, when all first
+        calls are over. A rung is timed for three runs at least.
 
     Returns
     -------
@@ -121,56 +131,78 @@ def climb(
     if own is not None:
         chosen["own"] = own
     expected: dict[int, list[np.ndarray]] = {}
-    return [
-        _step(TASKS[task], rung, label, does, size, seconds, patience, expected)
-        for rung, (label, does) in chosen.items()
-    ]
+    first = {rung: _first(TASKS[task], rung, does, size, patience, expected) for rung, (_, does) in chosen.items()}
+    steps: list[Step] = []
+    settled = False
+    for rung, (label, does) in chosen.items():
+        if not settled:
+            time.sleep(SETTLE)
+        span = seconds if allowance is None else min(seconds, allowance())
+        steps.append(_step(TASKS[task], rung, label, does, size, first[rung], span))
+        settled = steps[-1].threads == 1
+    return steps
+
+
+class _First(NamedTuple):
+    """The first call of a rung, and what is to be timed."""
+
+    columns: int  # of the first call
+    seconds: float
+    compiled: float
+    part: int  # the size to be timed
+    arguments: tuple[Any, ...]
+    agrees: bool
+
+
+def _first(
+    task: Task,
+    rung: str,
+    does: Callable[..., Any],
+    size: int,
+    patience: float,
+    expected: dict[int, list[np.ndarray]],
+) -> _First:
+    """Call a rung: at the size itself, a slow one at a part that grows by eights until a call takes long enough."""
+    slow = rung in ("loops", "own")
+    part = min(task.least, size) if slow else size
+    calls: list[tuple[int, float]] = []
+    compiling = compile_seconds()
+    with threads(rung):
+        while True:
+            arguments = task.arguments(part)
+            before = time.perf_counter()
+            result = does(*arguments)
+            seconds = time.perf_counter() - before
+            calls.append((part, seconds))
+            if part == size:
+                break
+            if rung == "own" and len(calls) == 1:
+                continue  # it may have compiled something, which says nothing about the next call
+            if part * 64 >= size and seconds * size / part <= patience:
+                part = size
+            elif seconds * 8 > patience:
+                break
+            else:
+                part = min(8 * part, size)
+    if part not in expected:
+        exact = task.arguments(part, "float64")
+        expected[part] = _arrays(task, plain(getattr(vectorized, task.kernel))(*exact), exact)
+    agrees = _agree(_arrays(task, result, arguments), expected[part], max(task.longest, part))
+    return _First(*calls[0], compile_seconds() - compiling, part, arguments, agrees)
 
 
 def _step(
-    task: Task,
-    rung: str,
-    label: str,
-    does: Callable[..., Any],
-    size: int,
-    seconds: float,
-    patience: float,
-    expected: dict[int, list[np.ndarray]],
+    task: Task, rung: str, label: str, does: Callable[..., Any], size: int, first: _First, seconds: float
 ) -> Step:
-    slow = rung in ("loops", "own")
     with threads(rung) as count:
-        part = _part(task, does, size, patience) if slow else size
-        arguments = task.arguments(part)
-        before = time.perf_counter()
-        result = does(*arguments)
-        first = time.perf_counter() - before
-        if part not in expected:
-            exact = task.arguments(part, "float64")
-            expected[part] = _arrays(task, plain(getattr(vectorized, task.kernel))(*exact), exact)
-        agrees = _agree(_arrays(task, result, arguments), expected[part], max(task.longest, part))
-        time.sleep(0.02)  # the threads of the rung before wait for more work in a loop, and then go to sleep
-        runs = _time(lambda: does(*arguments), seconds)
+        runs = _time(lambda: does(*first.arguments), seconds)
     if rung in ("prange", "jit"):
         label = f"{label}, {count} thread{'s' if count != 1 else ''}"
-    share = size / part
-    runs = tuple(run * share for run in runs)
-    return Step(task.name, rung, label, size, count, first * share, runs, None if part == size else part, agrees)
-
-
-def _part(task: Task, does: Callable[..., Any], size: int, patience: float) -> int:
-    """The size itself, or what of it takes no longer than `patience`; grown by eights, lest a guess be far off."""
-    part = min(task.least, size)
-    while part < size:
-        arguments = task.arguments(part)
-        before = time.perf_counter()
-        does(*arguments)
-        seconds = time.perf_counter() - before
-        if seconds * size / part <= patience and part * 64 >= size:
-            return size
-        if seconds * 8 > patience:
-            break
-        part *= 8
-    return min(part, size)
+    runs = tuple(run * size / first.part for run in runs)
+    # What the first call left of the size, it would have done as the others do.
+    beginning = first.seconds + statistics.median(runs) * (1 - first.columns / size)
+    part = None if first.part == size else first.part
+    return Step(task.name, rung, label, size, count, beginning, runs, part, first.agrees, first.compiled)
 
 
 def _time(does: Callable[[], Any], seconds: float) -> tuple[float, ...]:
@@ -178,7 +210,7 @@ def _time(does: Callable[[], Any], seconds: float) -> tuple[float, ...]:
     together = 1
     runs: list[float] = []
     started = time.perf_counter()
-    while len(runs) < RUNS[0] or (len(runs) < RUNS[1] and time.perf_counter() - started < seconds):
+    while len(runs) < FEWEST or (len(runs) < MOST and time.perf_counter() - started < seconds):
         before = time.perf_counter()
         for _ in range(together):
             does()
@@ -187,8 +219,6 @@ def _time(does: Callable[[], Any], seconds: float) -> tuple[float, ...]:
             together *= 2
             continue
         runs.append(run / together)
-        if run > 2 * seconds and len(runs) >= 3:
-            break
     return tuple(runs)
 
 

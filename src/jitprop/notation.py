@@ -23,9 +23,9 @@ def _number(array: Array) -> Callable[[float], str]:
     """One format for all numbers of an array, in at most nine characters."""
     largest = float(np.abs(array).max(initial=0.0))
     if largest < 1e5 and np.array_equal(array, np.round(array)):
-        return lambda value: f"{value:.0f}"
+        return lambda value: f"{value:z.0f}"  # z: no minus before a zero
     if 1e-2 <= largest < 1e3:
-        return lambda value: f"{value:.4f}"
+        return lambda value: f"{value:z.4f}"
     return lambda value: "0" if value == 0 else f"{value:.2e}"
 
 
@@ -63,12 +63,12 @@ def latex_text(text: str) -> str:
 # Of a formula: an array with its layer, perhaps transposed; what LaTeX and HTML write otherwise; functions,
 # other words, single letters, and characters that mean something there.
 TOKEN = re.compile(
-    r"(?P<array>d?[AWZb])\[(?P<layer>\d+)\](?P<transposed>\^T)?|(?P<fixed>1/m|1/2|/2m|\*|\^2|\blog\b)"
+    r"(?P<array>d?[AWZb])\[(?P<layer>\d+)\](?P<transposed>\^T)?|(?P<fixed>1/m|1/2|/2m|-|\*|\^2|\blog\b)"
     r"|(?P<function>\b[a-z_]{2,}(?=['(\[]))|(?P<word>\b[a-z_]{2,}\b(?: [a-z_]{2,}\b(?!['(\[]))*)"
     r"|(?P<letter>\b[A-Za-z]\b)|(?P<special>[&<>%#_{}\\])"
 )
 LATEX = {"1/m": r"\tfrac{1}{m}", "1/2": r"\tfrac{1}{2}", "/2m": "/(2m)", "*": r"\odot", "log": r"\log "}
-HTML = {"*": "&odot;", "^2": "<sup>2</sup>"}
+HTML = {"*": "&odot;", "^2": "<sup>2</sup>", "-": "&minus;", "1/m": "1/<i>m</i>", "/2m": "/2<i>m</i>"}
 
 
 def latex_formula(formula: str) -> str:
@@ -104,7 +104,8 @@ def latex_value(value: Array) -> str:
     rows = " \\\\ ".join(" & ".join(row) for row in _cells(value, (r"\cdots", r"\vdots")))
     rows = re.sub(r"(-?[\d.]+)e([+-]\d+)", lambda match: rf"{match[1]}\cdot 10^{{{int(match[2])}}}", rows)
     n, m = value.shape
-    return rf"\underset{{({n} \times {m})}}{{\begin{{bmatrix}} {rows} \end{{bmatrix}}}}"
+    columns = "r" * (rows.partition(r"\\")[0].count("&") + 1)  # flush right: minus signs move no digit
+    return rf"\underset{{({n} \times {m})}}{{\left[\begin{{array}}{{{columns}}} {rows} \end{{array}}\right]}}"
 
 
 def html_value(value: Array) -> str:

@@ -2,7 +2,8 @@
 
 They are the loops of `jitprop_kernels.loops` in every other respect. Where all turns of an outer loop add to the
 same numbers, that loop cannot be shared out: the turns would write over each other's sums. There the loops are
-exchanged, so that each number of the result is summed by one thread; a single sum Numba splits up by itself.
+exchanged, so that each number of the result is summed by one thread; a single sum Numba splits up by itself. Sums
+begin inside the loops: Numba would share out ``np.zeros`` as a loop of its own, and compile twice as long.
 """
 
 from typing import Any
@@ -54,9 +55,10 @@ def linear_backward(dZ: Any, A_prev: Any, W: Any) -> Any:
     dW, db = _parameter_gradients(dZ, A_prev)
     n, n_prev = W.shape
     m = dZ.shape[1]
-    dA_prev = np.zeros((n_prev, m), W.dtype)
+    dA_prev = np.empty((n_prev, m), W.dtype)
     for k in prange(n_prev):
         for j in range(m):
+            dA_prev[k, j] = 0.0
             for i in range(n):
                 dA_prev[k, j] += W[i, k] * dZ[i, j]
     return dW, db, dA_prev
@@ -65,14 +67,16 @@ def linear_backward(dZ: Any, A_prev: Any, W: Any) -> Any:
 def _parameter_gradients(dZ: Any, A_prev: Any) -> Any:
     n, m = dZ.shape
     n_prev = A_prev.shape[0]
-    dW = np.zeros((n, n_prev), dZ.dtype)
-    db = np.zeros((n, 1), dZ.dtype)
+    dW = np.empty((n, n_prev), dZ.dtype)
+    db = np.empty((n, 1), dZ.dtype)
     for k in prange(n_prev):  # not over i: logistic regression has one unit
         for i in range(n):
+            dW[i, k] = 0.0
             for j in range(m):
                 dW[i, k] += dZ[i, j] * A_prev[k, j]
             dW[i, k] /= m
     for i in range(n):
+        db[i, 0] = 0.0
         for j in range(m):
             db[i, 0] += dZ[i, j]
         db[i, 0] /= m

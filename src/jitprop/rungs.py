@@ -1,27 +1,26 @@
 """What the ladder climbs: the computations, and the rungs, which are ways to do them.
 
 The rungs "compiled" and "prange" are the functions of `jitprop_kernels.loops`, compiled by plain ``numba.njit`` as
-they stand, and with the outer loop on several threads (`parallelloops`).
+they stand, and with the outer loop on several threads (`compiledloops`, `parallelloops`).
 """
 
 import contextlib
-import dis
-import functools
 import importlib
 import importlib.util
-import types
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jitprop_kernels import composition, contract, loops, vectorized
+from jitprop_kernels import contract, loops, vectorized
 from jitprop_kernels.doors import plain
 
+from . import kernelsets
 from .kernelsets import get_num_threads, set_num_threads
 from .optimizers import SGD
 
-__all__ = ["RUNGS", "TASKS", "Task", "available", "call", "compiled", "compiled_set", "function", "rungs", "threads"]
+__all__ = ["RUNGS", "TASKS", "Task", "available", "call", "compile_seconds", "function", "rungs", "threads"]
 
 RUNGS = {
     "loops": "Python loops",
@@ -33,6 +32,7 @@ RUNGS = {
     "jit": "kernels",  # with all threads
 }
 COMPILED = ("compiled", "prange", "jit1", "jit")
+_LOOPS = "jitprop.compiledloops"  # imports Numba
 
 
 class Task(NamedTuple):
@@ -43,7 +43,7 @@ class Task(NamedTuple):
     kernel: str
     arguments: Callable[..., tuple[Any, ...]]  # of size and dtype="float32"
     size: int
-    sizes: tuple[int, ...]  # of the curve of time against size
+    sizes: tuple[int, ...]  # of the curve of time against size, `size` among them
     longest: int  # terms of the longest sum of fixed length: what rounding may grow to
     least: int = 1  # the smallest part that loops are extrapolated from
     unit: str = "examples"
@@ -88,20 +88,20 @@ def _epoch(size: int, dtype: str = "float32") -> tuple[Any, ...]:
     return parameters, X, Y, None, min(64, size), ["relu"], "softmax", "cross_entropy", "sgd", [], rows
 
 
-_COLUMNS = (1, 8, 64, 512, 4096)
+_COLUMNS = (1, 8, 64, 256, 1024, 4096)
 TASKS = {
     task.name: task
     for task in (
         Task("dot", "w^T x, the dot product", "dot", _dot, 1_000_000, (10, 100, 1000, 10_000, 100_000, 1_000_000), 1,
              unit="numbers"),
         Task("logistic", "logistic regression gradient, 12288 features", "logistic_gradient", _logistic, 209,
-             (1, 4, 16, 64, 256), 12288),
+             (1, 4, 16, 64, 209), 12288),
         Task("matmul", "Z = W A_prev + b, 784 inputs, 128 units", "linear_forward", _matmul, 512,
-             (1, 4, 16, 64, 256, 1024), 784),
+             (1, 2, 8, 32, 128, 512), 784),
         *(Task(name, f"{name} of 100 units", name, _elements, 1024, _COLUMNS, 100)
           for name in (*contract.ACTIVATIONS, "softmax")),
         Task("backward", "backward of a relu layer, 784 inputs, 128 units", "layer_backward", _backward, 512,
-             (1, 4, 16, 64, 256, 1024), 128),
+             (1, 2, 8, 32, 128, 512), 128),
         Task("epoch", "an epoch of training, 64-100-10, batches of 64", "train_epoch", _epoch, 1024,
              (64, 256, 1024, 4096), 1000, least=64),
     )
@@ -116,59 +116,6 @@ def available() -> tuple[str, ...]:
     if importlib.util.find_spec("numba") is None:
         return tuple(rung for rung in RUNGS if rung not in COMPILED)
     return tuple(RUNGS)
-
-
-@functools.cache
-def compiled(function: Callable[..., Any], parallel: bool = False) -> Any:
-    """A function of `loops` compiled by plain ``numba.njit`` as it stands, and so every function that it calls.
-
-    With `parallel` the functions that `parallelloops` writes with prange take the places of theirs.
-    """
-    numba: Any = importlib.import_module("numba")
-    function = plain(function)
-    replacements = importlib.import_module("jitprop.parallelloops").PARALLEL if parallel else {}
-    shared = function.__name__ in replacements
-    body = replacements.get(function.__name__, function)
-    names = {step.argval for step in dis.get_instructions(body) if step.opname == "LOAD_GLOBAL"}
-    scope = dict(body.__globals__)
-    for name in names:
-        if isinstance(scope.get(name), types.FunctionType):
-            scope[name] = compiled(scope[name], parallel)
-    copy = types.FunctionType(body.__code__, scope, function.__name__, body.__defaults__)
-    return numba.njit(copy, parallel=shared)
-
-
-def _descend(parameter: Any, gradient: Any, rate: Any) -> None:
-    """W -= rate dW, number by number."""
-    for i in range(parameter.shape[0]):
-        for j in range(parameter.shape[1]):
-            parameter[i, j] -= rate * gradient[i, j]
-
-
-@functools.cache
-def compiled_set(parallel: bool = False) -> types.SimpleNamespace:
-    """A kernel set of the compiled loops: what reads names such as "relu" stays in Python around them."""
-    names = ["dot", "logistic_gradient", "linear_forward", "linear_backward", "softmax"]
-    names += [name + suffix for name in contract.ACTIVATIONS for suffix in ("", "_derivative")]
-    kernels = types.SimpleNamespace(**{name: compiled(getattr(loops, name), parallel) for name in names})
-    head, descend = compiled(loops._head), compiled(_descend)
-
-    def layer_backward(dZ: Any, W: Any, A_prev: Any, Z_prev: Any, activation_prev: Any) -> Any:
-        if Z_prev is None:  # dA[0] is never computed
-            return *compiled(loops._parameter_gradients, parallel)(dZ, A_prev), None
-        return composition.layer_backward(kernels, dZ, W, A_prev, Z_prev, activation_prev)
-
-    def output_head(Z: Any, Y: Any, loss: str, output: str, sample_weight: Any = None) -> Any:
-        output, name, parameter = contract.parse_loss(loss, output)
-        return head(Z, Y, output, name, parameter, np.ones((1, Z.shape[1]), Z.dtype))
-
-    def update(parameter: Any, gradient: Any, state: Any, coefficients: Any, rule: str) -> None:
-        descend(parameter, gradient, coefficients[contract.COEFFICIENTS.index("rate")])
-
-    kernels.layer_forward = functools.partial(composition.layer_forward, kernels)
-    kernels.layer_backward, kernels.output_head, kernels.update = layer_backward, output_head, update
-    kernels.train_epoch = functools.partial(composition.train_epoch, kernels)
-    return kernels
 
 
 def one_loop(W: Any, b: Any, X: Any, Y: Any) -> Any:
@@ -202,10 +149,15 @@ def function(task: str, rung: str) -> Callable[..., Any]:
         return one_loop
     kernels: Any = {"loops": loops, "numpy": vectorized}.get(rung)
     if rung in ("compiled", "prange"):
-        kernels = compiled_set(rung == "prange")
+        kernels = importlib.import_module(_LOOPS).compiled_set(rung == "prange")
     elif kernels is None:
         kernels = importlib.import_module("jitprop_kernels.jit")
     return plain(getattr(kernels, TASKS[task].kernel))
+
+
+def compile_seconds() -> float:
+    """How long this process has spent compiling kernels and loops, in seconds, loads from the cache excluded."""
+    return kernelsets.compile_seconds() + (sys.modules[_LOOPS].compile_seconds() if _LOOPS in sys.modules else 0.0)
 
 
 def rungs(task: str) -> tuple[str, ...]:

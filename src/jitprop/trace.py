@@ -25,10 +25,11 @@ body { font: 16px/1.5 serif; max-width: 46rem; margin: 2rem auto; padding: 0 1re
 h2 { border-bottom: 1px solid #bbb }
 .entry { margin: 1.2rem 0; overflow-x: auto }
 .entry p { margin: 0 0 .3rem }
-.shape { color: #666; font: 13px monospace; margin-left: .6em }
-table { border-left: 2px solid #333; border-right: 2px solid #333; border-collapse: collapse;
-  border-radius: 6px; margin-left: 1.5rem }
-td { font: 14px monospace; padding: .1rem .6rem; text-align: right }
+.shape { color: #666; font: 13px monospace; margin-left: .6em; white-space: nowrap }
+table { border: solid #333; border-width: 0 2px; border-spacing: 0; margin-left: 1.5rem;
+  --foot: linear-gradient(#333, #333) no-repeat; background: var(--foot) 0 0 / 7px 2px,
+  var(--foot) 100% 0 / 7px 2px, var(--foot) 0 100% / 7px 2px, var(--foot) 100% 100% / 7px 2px }
+td { font: 14px monospace; padding: .1rem .6rem; text-align: right; white-space: nowrap }
 """
 LOSS_FORMULAS = {
     "binary_cross_entropy": "-(y log a + (1-y) log(1-a))",
@@ -98,11 +99,10 @@ class Trace:
     def latex(self) -> str:
         """A document for LaTeX with the package amsmath; cells too many for the page are dots, as in text."""
         lines = [
-            r"\documentclass{article}",
+            r"\documentclass[fleqn]{article}",
             r"\usepackage{amsmath}",
             r"\usepackage[margin=2cm]{geometry}",
-            r"\setcounter{MaxMatrixCols}{20}",
-            r"\allowdisplaybreaks",
+            r"\setlength{\mathindent}{1em}",
             r"\begin{document}",
             rf"\noindent {latex_text(self.title)}",
         ]

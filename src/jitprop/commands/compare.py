@@ -5,10 +5,10 @@ import textwrap
 import time
 from typing import Any
 
-from ..compare import GROUPS, bring, chosen, measure
+from ..compare import GROUPS, Budget, bring, chosen, measure
+from ..compare.budget import DRAWING, MINUTE
 from ..files import check_writable
-from ..kernelsets import compile_seconds
-from ..ladder import TASKS
+from ..ladder import TASKS, compile_seconds
 from ..plots import new_figure
 from .options import names
 
@@ -22,7 +22,9 @@ def add(subparsers: Any) -> None:
         help="loops, compiled loops, NumPy and our kernels, timed side by side",
         description="Time the computations of the course as Python loops, the same loops compiled by plain njit and "
         "with prange, NumPy, and our kernels with one thread and with all; first calls, which compile, apart. "
-        "Results are compared first.",
+        "Results are compared first. It is made to take less than a minute, and less still the next time, when nothing "
+        "has to be compiled: a slow or busy machine times fewer runs, three at least, which shows in the spread, "
+        "and in the end fewer sizes. Without a file to write, only NumPy and our kernels are timed at other sizes.",
     )
     parser.set_defaults(run=run)
     parser.add_argument(
@@ -60,17 +62,20 @@ def run(arguments: argparse.Namespace) -> int:
             return 1
     computations = chosen(arguments.only, arguments.quick, brought)
     started, compiled = time.perf_counter(), compile_seconds()
+    budget = Budget(computations, MINUTE - (DRAWING if arguments.plot is not None else 0))
+    curves = any(path is not None for path in (arguments.json, arguments.csv, arguments.plot))
     print(info.headline())
     if warning := report.busy():
         print(textwrap.fill(warning, 80))
     comparisons = []
     for name in computations:
-        comparison = measure(name, arguments.quick, brought)
+        comparison = measure(name, arguments.quick, brought, curves, budget)
         comparisons.append(comparison)
         print(f"\n{report.table(comparison)}")
         for line in report.verdict(comparison):
             print(textwrap.fill(line, 80, subsequent_indent="  "), flush=True)
     print(_notes(time.perf_counter() - started, compile_seconds() - compiled))
+    print("NumPy and our kernels with all threads, at the sizes of the tables:")
     for line in report.conclusions(comparisons):
         print(textwrap.fill(line, 80, subsequent_indent="  "))
     if not all(step.agrees for comparison in comparisons for step in comparison.steps):
@@ -90,12 +95,15 @@ def _check_picture(path: str) -> None:
 
 
 def _notes(seconds: float, compiled: float) -> str:
-    cache = f"our kernels took {compiled:.1f} s of it to compile" if compiled else "our kernels came from the cache"
     text = (
-        f"first: the first call, with compiling where nothing before had compiled it ({cache}); it is in no other "
-        "column. spread: half the distance between the quartiles. speed-up: times as fast as the Python loops; "
-        f"~ marks what is extrapolated. All of this took {seconds:.0f} s."
+        "first: the first call, which is in no other column; * marks where it had to compile. What is compiled is kept "
+        "for the next time. spread: half the distance between the quartiles, of fewer than 8 runs between the fastest "
+        "and the slowest. speed-up: times as fast as the Python loops; ~ marks what is extrapolated. "
+        f"All of this took {seconds:.0f} s"
     )
+    text += f", compiling {compiled:.0f} s of it." if compiled else "; nothing had to be compiled."
+    if seconds > 60:
+        text += " That is more than a minute: every rung is timed for three runs at least."
     return "\n" + textwrap.fill(text, 80) + "\n"
 
 

@@ -16,14 +16,19 @@ from jitprop_kernels.doors import plain
 from .. import ladder
 from ..exercises import check_module, load
 from ..ladder import TASKS, Step, Task
+from .budget import Budget
 
-__all__ = ["GROUPS", "QUICK", "Brought", "Comparison", "bring", "chosen", "measure", "scaled"]
+__all__ = ["GROUPS", "QUICK", "Brought", "Budget", "Comparison", "bring", "chosen", "known_at", "measure", "scaled"]
 
 GROUPS = {"activations": tuple(name for name, task in TASKS.items() if task.arguments is TASKS["relu"].arguments)}
 QUICK = ("dot", "logistic", "matmul", "relu", "tanh", "softmax", "backward", "epoch")
 QUICK_SIZES = {"dot": 10_000, "logistic": 16, "matmul": 16, "backward": 16, "epoch": 128}  # others: 64
+SECONDS, PATIENCE = 0.12, 0.25  # of a rung, as in `ladder`, where there is time
+QUICK_SECONDS, QUICK_PATIENCE = 0.03, 0.1
 CURVE_SECONDS, CURVE_PATIENCE = 0.01, 0.02
-OWN_SECONDS = 60  # a brought kernel that was right on small arguments may be endless on large ones
+WEIGHT = 10  # of a rung at the computation's size in its time; a point of a curve weighs 1
+CONTENDERS = ("numpy", "jit1", "jit")  # who wins where is asked of these
+OWN_SECONDS = 20  # a brought kernel that was right on small arguments may be endless on large ones
 TOUCHED = {  # what is composed of several kernels is that of a student who brings one of them
     "backward": {"layer_backward", "linear_backward", "relu_derivative"},
     "epoch": {
@@ -46,6 +51,7 @@ class Comparison(NamedTuple):
     task: Task
     steps: list[Step]
     curve: dict[str, list[Step]]  # of each rung, in order of size
+    left_out: tuple[int, ...] = ()  # sizes for which there was no time
 
     def step(self, rung: str) -> Step | None:
         """The step on a rung, None if the machine or the computation has none."""
@@ -113,36 +119,80 @@ def bring(what: str, say: Callable[[str], None] = print) -> Brought | None:
     return Brought(name, composition.complete(own), offered)
 
 
-def measure(name: str, quick: bool = False, brought: Brought | None = None) -> Comparison:
+def measure(
+    name: str,
+    quick: bool = False,
+    brought: Brought | None = None,
+    curves: bool = True,
+    budget: Budget | None = None,
+) -> Comparison:
     """Climb the ladder for one computation: at its size, and, shorter, at each of a row of sizes.
+
+    Parameters
+    ----------
+    name : str
+        Of `TASKS`.
+    quick : bool
+        Smaller.
+    brought : Brought, optional
+        A student's kernels, for one more rung.
+    curves : bool
+        Whether every rung is timed at every size, or only NumPy and our kernels.
+    budget : Budget, optional
+        The time of this comparison and of those that follow; a minute for this one by default.
 
     Raises
     ------
     ValueError
         A brought kernel fails, or does not come to an end, on larger arguments than it was checked on.
     """
-    task = TASKS[name]
+    task, budget = TASKS[name], budget or Budget([name])
     size = QUICK_SIZES.get(name, 64) if quick else task.size
-    seconds, patience = (0.03, 0.1) if quick else (ladder.SECONDS, ladder.PATIENCE)
+    seconds, patience = (QUICK_SECONDS, QUICK_PATIENCE) if quick else (SECONDS, PATIENCE)
     sizes = [s for s in task.sizes if not quick or s <= size]
-
     mine = (f"yours: {brought.name}"[:24], brought.function(name)) if brought and brought.touches(name) else None
-    steps = _climb(task, ladder.rungs(name), mine, size, seconds, patience)
-    curve: dict[str, list[Step]] = {step.rung: [] for step in steps}
-    for point in sizes:
-        # Loops that were too slow for the size before are not tried again: that would take most of the time.
-        last = {rung: row[-1] for rung, row in curve.items() if row and row[-1].part is not None}
-        rungs = [rung for rung in ladder.rungs(name) if rung not in last]
-        found = _climb(task, rungs, None if "own" in last else mine, point, CURVE_SECONDS, CURVE_PATIENCE)
-        for step in [*found, *(scaled(step, point) for step in last.values())]:
+    rungs = ladder.rungs(name)
+    timed = [rung for rung in rungs if curves or rung in CONTENDERS]
+    ours = curves and mine is not None
+    left = budget.begin(name, WEIGHT * (len(rungs) + (mine is not None)) + (len(timed) + ours) * len(sizes))
+    patience = min(patience, left / 8)
+    steps = _climb(task, rungs, mine, size, seconds, patience, lambda: budget.take(WEIGHT))
+    curve: dict[str, list[Step]] = {rung: [] for rung in [*timed, *["own"] * ours]}
+    left_out = []
+    for point in _ends_first(sizes):
+        if budget.left() == 0 and point not in (size, sizes[0], sizes[-1]):
+            left_out.append(point)
+            continue
+        known = {step.rung: known_at(step, point) for step in steps if step.rung in curve}
+        new = [rung for rung in timed if known[rung] is None]
+        own = mine if ours and known["own"] is None else None
+        found = _climb(task, new, own, point, CURVE_SECONDS, CURVE_PATIENCE, lambda: budget.take(1))
+        for step in [*found, *filter(None, known.values())]:
             curve[step.rung].append(step)
-    return Comparison(task, steps, curve)
+    ordered = {rung: sorted(row, key=lambda step: step.size) for rung, row in curve.items()}
+    return Comparison(task, steps, ordered, tuple(sorted(left_out)))
+
+
+def _ends_first(sizes: Sequence[int]) -> list[int]:
+    """The smallest and the largest, between which crossovers are looked for, and then the others from the middle on."""
+    middle = (len(sizes) - 1) / 2
+    inner = sorted(range(1, len(sizes) - 1), key=lambda at: abs(at - middle))
+    return [*dict.fromkeys([sizes[0], sizes[-1]]), *(sizes[at] for at in inner)]
+
+
+def known_at(step: Step, size: int) -> Step | None:
+    """What a step says of another size: of its own, and where it was extrapolated of all that are no smaller."""
+    if size == step.size:
+        return step
+    return scaled(step, size) if step.part is not None and size >= step.part else None
 
 
 def scaled(step: Step, size: int) -> Step:
     """An extrapolated step, extrapolated to another size."""
     ratio = size / step.size
-    return step._replace(size=size, first=step.first * ratio, seconds=tuple(s * ratio for s in step.seconds))
+    part = None if size == step.part else step.part
+    first, seconds = step.first * ratio, tuple(s * ratio for s in step.seconds)
+    return step._replace(size=size, first=first, seconds=seconds, part=part)
 
 
 def _climb(
@@ -152,11 +202,12 @@ def _climb(
     size: int,
     seconds: float,
     patience: float,
+    allowance: Callable[[], float],
 ) -> list[Step]:
-    steps = ladder.climb(task.name, size, rungs, seconds=seconds, patience=patience)
+    steps = ladder.climb(task.name, size, rungs, None, seconds, patience, allowance)
     if own is not None:
         with _limited(own[0].removeprefix("yours: "), task):
-            steps += ladder.climb(task.name, size, (), own, seconds, patience)
+            steps += ladder.climb(task.name, size, (), own, seconds, patience, allowance)
     return steps
 
 

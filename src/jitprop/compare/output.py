@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["as_csv", "as_json", "draw", "draw_to", "write"]
 
 COLORS = {"loops": "C3", "one_loop": "C6", "compiled": "C1", "prange": "C8", "numpy": "C0", "jit1": "C2", "jit": "k"}
+CELL = 5.6, 3.4  # inches
 FIELDS = (
     "computation",
     "unit",
@@ -29,6 +30,7 @@ FIELDS = (
     "label",
     "threads",
     "first_s",
+    "compiled_s",
     "median_s",
     "spread",
     "fastest_s",
@@ -49,6 +51,7 @@ def _row(step: Step, unit: str, curve: bool) -> dict[str, Any]:
         step.label,
         step.threads,
         step.first,
+        step.compiled,
         step.median,
         step.spread,
         min(step.seconds),
@@ -74,6 +77,7 @@ def as_json(comparisons: Sequence[Comparison]) -> str:
             "computation": comparison.task.name,
             "title": comparison.task.title,
             "measurements": _rows(comparison),
+            "left_out": comparison.left_out,
             "crossovers": {
                 rung: crossovers(comparison.curve["numpy"], comparison.curve[rung])
                 for rung in ("jit1", "jit")
@@ -109,7 +113,7 @@ def draw(comparisons: Sequence[Comparison]) -> "Figure":
     """For each computation its time against size with the crossovers, and beside it the speed-ups over the loops."""
     across = 1 if len(comparisons) <= 4 else 2
     down = -(-len(comparisons) // across)
-    figure, axes = plots.new_figure(down, 2 * across, 5.6, 3.4)
+    figure, axes = plots.new_figure(down, 2 * across, *CELL)
     cells = list(axes.reshape(-1))
     for comparison in comparisons:
         left, right = cells.pop(0), cells.pop(0)
@@ -118,9 +122,28 @@ def draw(comparisons: Sequence[Comparison]) -> "Figure":
     for cell in cells:
         cell.set_axis_off()
     handles = {line.get_label(): line for cell in axes.reshape(-1) for line in cell.get_legend_handles_labels()[0]}
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
-    figure.suptitle(info.headline().replace("\n", "; ", 1), fontsize=9)
+    figure.legend(handles.values(), handles, loc="lower center", ncols=4, fontsize=8, frameon=False)
+    figure.suptitle(info.headline().replace("\n", "; ", 1), fontsize=9, y=1 - 0.1 / (CELL[1] * down), va="top")
+    _arrange(figure, down, 2 * across)
     return figure
+
+
+def _arrange(figure: "Figure", down: int, across: int) -> None:
+    """Fixed margins, in inches: to look for the best ones takes as long as the whole picture once more."""
+    figure.set_layout_engine(None)
+    width, height = CELL[0] * across, CELL[1] * down
+    left, right, bottom, top = 0.7, 0.2, 1.2, 0.8
+    gap_across, gap_down = 1.6, 0.85  # for the names of the rungs; for a title and an axis label
+    axes_width = (width - left - right - gap_across * (across - 1)) / across
+    axes_height = (height - bottom - top - gap_down * (down - 1)) / down
+    figure.subplots_adjust(
+        left=left / width,
+        right=1 - right / width,
+        bottom=bottom / height,
+        top=1 - top / height,
+        wspace=gap_across / axes_width,
+        hspace=gap_down / axes_height,
+    )
 
 
 def draw_to(comparisons: Sequence[Comparison], path: str) -> None:
@@ -154,6 +177,7 @@ def _curves(axes: "Axes", comparison: Comparison) -> None:
     axes.set(xscale="log", yscale="log", xlabel=comparison.task.unit, ylabel="seconds")
     axes.set_title(comparison.task.title, fontsize=9)
     axes.grid(alpha=0.3)
+    axes.minorticks_off()  # half of the time of drawing
 
 
 def _speedups(axes: "Axes", comparison: Comparison) -> None:
@@ -169,4 +193,5 @@ def _speedups(axes: "Axes", comparison: Comparison) -> None:
     axes.set_xlim(0.5, 10 ** (math.log10(max(*speedups, 10.0)) * 1.35))
     axes.set_title(f"{steps[0].size:,} {comparison.task.unit}", fontsize=9)
     axes.tick_params(axis="y", labelsize=7)
+    axes.minorticks_off()
     axes.invert_yaxis()

@@ -11,7 +11,7 @@ from . import Comparison
 
 __all__ = ["busy", "conclusions", "table", "times", "verdict"]
 
-LABEL, BAR = 24, 18
+LABEL, BAR = 24, 17
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -22,21 +22,24 @@ def table(comparison: Comparison) -> str:
     high = max(step.median for step in steps)
     lines = [
         f"{task.title}: {steps[0].size:,} {task.unit}, float32",
-        f"{'':{LABEL}} {'first':>7} {'median':>8}  {'spread':>7}  {'time, logarithmic':<{BAR}} {'speed-up':>8}",
+        f"{'':{LABEL}} {'first':>7}  {'median':>8}  {'spread':>7}  {'time, logarithmic':<{BAR}} {'speed-up':>8}",
     ]
     for step in steps:
         faster = times(steps[0].median / step.median)
         mark = "~" if step.part is not None else " "
+        star = "*" if step.compiled else " "
         wrong = "" if step.agrees else "  DOES NOT AGREE"
         spread = f"±{min(step.spread, 9.99):.0%}"
         lines.append(
-            f"{step.label:<{LABEL}} {duration(step.first):>7} {mark + duration(step.median):>8}  {spread:>7}  "
+            f"{step.label:<{LABEL}} {duration(step.first):>7}{star} {mark + duration(step.median):>8}  {spread:>7}  "
             f"{_bar(step.median, low, high):<{BAR}} {faster:>8}{wrong}"
         )
     for step in steps:
         if step.part is not None:
             part = f"{step.part:,} of {step.size:,} {task.unit}"
             lines.append(f"~ extrapolated: {step.label} were timed on {part}")
+    if comparison.left_out:
+        lines.append(f"sizes left out for lack of time: {', '.join(f'{size:,}' for size in comparison.left_out)}")
     return "\n".join(lines)
 
 

@@ -144,7 +144,8 @@ def draw() -> "Figure":
         axis.imshow(values, cmap="Blues", vmin=0, vmax=values.max() * 1.8, aspect="auto")
         for (i, j), value in np.ndenumerate(values):
             repeated = values is stretched and i > 0
-            axis.text(j, i, f"{value:.4g}", ha="center", va="center", color="0.6" if repeated else "black")
+            style = {"style": "italic", "alpha": 0.6} if repeated else {}
+            axis.text(j, i, f"{round(value, 1):g}", ha="center", va="center", color="black", **style)
         axis.set_xticks(range(4), FOODS)
         axis.set_yticks(range(3), NUTRIENTS if values is not stretched else ("sum", "(again)", "(again)"))
         axis.set_title(title, fontsize=10)

@@ -149,7 +149,10 @@ def draw() -> "Figure":
         axes.annotate("", places[end], places[start], arrowprops=arrow)
         x, y = (np.array(places[start]) + np.array(places[end])) / 2
         label = f"d{end}/d{start} = {slope:g}"
-        axes.text(x, y + 0.06, label, ha="center", fontsize=9, color="0.3", backgroundcolor="white")
+        aside = 0.09 if places[start][1] >= places[end][1] else -0.09  # off the line, on the side it leaves free
+        side = "center" if places[start][1] == places[end][1] else "left"
+        where = {"ha": side, "va": "bottom" if aside > 0 else "top"}
+        axes.text(x, y + aside / (1 if side == "left" else 2), label, fontsize=9, color="0.3", **where)
     for name, (x, y) in places.items():
         axes.text(x, y, texts[name], ha="center", va="center", bbox={"boxstyle": "round", "fc": "#dde8f5", "pad": 0.6})
         axes.text(x, y + 0.2, f"{values[name]:g}", ha="center", color="C0", fontsize=12)

@@ -1,5 +1,6 @@
 """Images: pictures into columns, scaled and standardized; cat or not; house prices with one ReLU neuron."""
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -134,7 +135,15 @@ def prepared(how: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def train_cats(how: str = "standardized", hidden: Sequence[int] = HIDDEN, epochs: int = EPOCHS) -> Cats:
-    """The course's network on pictures prepared in one of the three ways: gradient descent on all at once."""
+    """The course's network on pictures prepared in one of the three ways: gradient descent on all at once.
+
+    Asked again, the same result is returned.
+    """
+    return _train_cats(how, tuple(hidden), epochs)
+
+
+@functools.cache
+def _train_cats(how: str, hidden: tuple[int, ...], epochs: int) -> Cats:
     X, Y, X_test, Y_test = prepared(how)
     network = Network([len(X), *hidden, 1], "relu", "sigmoid", seed=1, kernels=kernels())
     history = None
@@ -153,8 +162,9 @@ def houses(m: int = 60, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return size.astype(np.float32), price.astype(np.float32)
 
 
+@functools.cache
 def train_house(output: str = "relu", epochs: int = 2000) -> tuple[Network, History]:
-    """One neuron, size to price, squared error."""
+    """One neuron, size to price, squared error; asked again, the same network is returned."""
     X, Y = houses()
     network = Network([1, 1], None, output, "squared_error", initialization={"W1": [[1.0]], "b1": [[0.0]]}, seed=0,
                       kernels=kernels())  # fmt: skip

@@ -1,0 +1,236 @@
+"""JAX: a step compiled by jit and called from Python, and a whole epoch in one compiled scan with donated buffers."""
+
+import numpy as np
+
+from . import data
+from .reference import BETA1, BETA2, EPSILON
+
+__all__ = ["runners", "versions"]
+
+
+def versions():
+    import jax
+    import jaxlib
+
+    return {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
+
+
+def _set_dtype(case):
+    import jax
+
+    jax.config.update("jax_enable_x64", case.dtype == "float64")
+
+
+def _logits(p, x):
+    import jax
+
+    for W, b in p[:-1]:
+        x = jax.nn.relu(x @ W.T + b)
+    W, b = p[-1]
+    return x @ W.T + b
+
+
+def _cost(p, x, y, single):
+    import jax
+    import jax.numpy as jnp
+
+    Z = _logits(p, x)
+    if single:
+        z = Z[:, 0]
+        return jnp.mean(jnp.maximum(z, 0) - z * y + jnp.log1p(jnp.exp(-jnp.abs(z))))
+    return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(Z), y[:, None], 1, mode="promise_in_bounds"))
+
+
+def _pairs(arrays):
+    import jax.numpy as jnp
+
+    return [(jnp.array(W), jnp.array(b)) for W, b in zip(arrays[::2], arrays[1::2], strict=True)]
+
+
+class _Training:
+    span = 1  # epochs that one count of `epochs` is
+
+    def __init__(self, case):
+        import jax.numpy as jnp
+
+        _set_dtype(case)
+        self.case, self.single = case, case.network.units[-1] == 1
+        X, y = data.examples(case.network, case.dtype)
+        self.X = jnp.array(X)
+        self.y = jnp.array(y.astype(case.dtype if self.single else np.int32))
+        self.rng = np.random.default_rng()
+
+    def reset(self, parameters, rate):
+        import jax
+        import jax.numpy as jnp
+
+        p = _pairs(parameters)
+        self.rate = jnp.array(rate, self.case.dtype)
+        zeros = [jax.tree_util.tree_map(jnp.zeros_like, p) for _ in "mv"]
+        adam = (*zeros, jnp.zeros((), self.case.dtype))
+        self.state = p, adam if self.case.optimizer == "adam" else ()
+
+    def parameters(self):
+        return [np.asarray(array) for pair in self.state[0] for array in pair]
+
+    def _step(self, state, X, y, chosen, rate):
+        """One step in JAX: the new state, and the cost."""
+        import jax
+        import jax.numpy as jnp
+
+        p, kept = state
+        if chosen is not None:
+            X, y = (array.at[chosen].get(mode="promise_in_bounds") for array in (X, y))
+        cost, g = jax.value_and_grad(_cost)(p, X, y, self.single)
+        each = jax.tree_util.tree_map
+        if self.case.optimizer == "sgd":
+            return (each(lambda w, g: w - rate * g, p, g), kept), cost
+        m, v, t = kept
+        t = t + 1
+        root = jnp.sqrt(1 - BETA2**t)
+        factor, epsilon = rate * root / (1 - BETA1**t), EPSILON * root
+        m = each(lambda m, g: BETA1 * m + (1 - BETA1) * g, m, g)
+        v = each(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, v, g)
+        p = each(lambda w, m, v: w - factor * m / (jnp.sqrt(v) + epsilon), p, m, v)
+        return (p, (m, v, t)), cost
+
+
+class Step(_Training):
+    """A call of a compiled function a step, the permutation drawn by NumPy."""
+
+    def __init__(self, case):
+        import jax
+
+        super().__init__(case)
+        self.compiled = jax.jit(self._step, donate_argnums=0)
+
+    def epochs(self, count):
+        net = self.case.network
+        for _ in range(count):
+            order = [None] if net.full else self.rng.permutation(net.examples).astype(np.int32).reshape(-1, net.batch)
+            costs = self.follow(order)
+        return float(sum(costs)) / net.steps
+
+    def follow(self, batches):
+        import jax
+
+        state, costs = self.state, []
+        for batch in batches:
+            chosen = None if batch is None else batch.astype(np.int32, copy=False)
+            state, cost = self.compiled(state, self.X, self.y, chosen, self.rate)
+            costs.append(cost)
+        self.state = jax.block_until_ready(state)
+        return costs
+
+
+class Scan(_Training):
+    """A call of a compiled function an epoch; the permutation is drawn by NumPy or by JAX."""
+
+    def __init__(self, case, device_order, unroll):
+        import jax
+
+        super().__init__(case)
+        self.device_order, self.unroll = device_order, unroll
+        self.key = jax.random.key(0)
+        self.compiled = jax.jit(self._epoch, donate_argnums=0)
+        self.shuffled = jax.jit(self._shuffled, donate_argnums=0)
+
+    def _epoch(self, state, X, y, order, rate):
+        import jax
+
+        def body(state, chosen):
+            return self._step(state, X, y, chosen, rate)
+
+        return jax.lax.scan(body, state, order, unroll=self.unroll)
+
+    def _shuffled(self, state, X, y, key, rate):
+        import jax
+
+        net = self.case.network
+        key, now = jax.random.split(key)
+        order = jax.random.permutation(now, net.examples).reshape(-1, net.batch)
+        state, costs = self._epoch(state, X, y, order, rate)
+        return state, costs, key
+
+    def epochs(self, count):
+        import jax
+
+        net = self.case.network
+        for _ in range(count):
+            if self.device_order:
+                self.state, costs, self.key = self.shuffled(self.state, self.X, self.y, self.key, self.rate)
+                jax.block_until_ready(self.state)
+            else:
+                order = self.rng.permutation(net.examples).astype(np.int32).reshape(-1, net.batch)
+                costs = self._run(order)
+        return float(costs.mean())
+
+    def _run(self, order):
+        import jax
+
+        self.state, costs = self.compiled(self.state, self.X, self.y, order, self.rate)
+        jax.block_until_ready(self.state)
+        return costs
+
+    def follow(self, batches):
+        self._run(np.array(batches, np.int32))
+
+
+class FullScan(Scan):
+    """Several epochs of one batch each in one call: an epoch that is one step leaves nothing to scan over else."""
+
+    LENGTH = span = 10
+
+    def _epoch(self, state, X, y, order, rate):
+        import jax
+
+        def body(state, _):
+            return self._step(state, X, y, None, rate)
+
+        return jax.lax.scan(body, state, None, length=self.LENGTH)
+
+    def epochs(self, count):
+        for _ in range(count):
+            costs = self._run(None)
+        return float(costs[-1])
+
+    def follow(self, batches):
+        if len(batches) != self.LENGTH:
+            raise ValueError(f"one call makes {self.LENGTH} steps, not {len(batches)}")
+        self._run(None)
+
+
+class Prediction:
+    """Forward, compiled."""
+
+    def __init__(self, case):
+        import jax
+        import jax.numpy as jnp
+
+        _set_dtype(case)
+        single = case.network.units[-1] == 1
+        self.p = _pairs(data.parameters(case.network, case.dtype))
+        self.X = jnp.array(data.examples(case.network, case.dtype, case.examples)[0])
+        self.compiled = jax.jit(lambda p, X: (jax.nn.sigmoid if single else jax.nn.softmax)(_logits(p, X)))
+
+    def predict(self):
+        return self.compiled(self.p, self.X).block_until_ready()
+
+    def result(self):
+        return np.asarray(self.predict())
+
+
+def runners(case, threads):
+    """{row: {way: how to make it}}."""
+    if case.task != "train":
+        return {"JAX": {"": lambda: Prediction(case)}}
+    rows = {"JAX step": {"": lambda: Step(case)}}
+    if case.network.full:
+        return rows | {"JAX scan": {"": lambda: FullScan(case, False, 1)}}
+    return rows | {
+        "JAX scan": {
+            "NumPy's order": lambda: Scan(case, False, 1),
+            "JAX's order": lambda: Scan(case, True, 1),
+            "NumPy's order, unrolled": lambda: Scan(case, False, min(4, case.network.steps)),
+        }
+    }
