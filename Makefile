@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | docs | clean.  Needs Python 3.11 to 3.14 with venv and pip; everything else goes into $(VENV).
+# make demo | test | lint | bench | peers | docs | clean.  Needs Python 3.11 to 3.14 with venv and pip; everything else goes into $(VENV).
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Programs are called as modules: scripts in bin/ hold an absolute path, which breaks when the directory moves.
 RUN := "$(BIN)/python" -m
 
-.PHONY: demo test lint bench bench-quick bench-compare bench-publish docs docs-links clean
+.PHONY: demo test lint bench bench-quick bench-compare bench-publish peers docs docs-links clean
 .NOTPARALLEL: # the stamps below install into one environment
 
 demo: $(VENV)/stamp-demo
@@ -38,6 +38,12 @@ bench-publish: $(VENV)/stamp-bench
 	"$(BIN)/python" benchmarks/results.py keep
 	$(RUN) asv publish
 
+# Other frameworks beside jitprop, in an environment of their own; PEERS_ARGS chooses, see benchmarks/peers/README.md.
+PEERS_VENV ?= .venv-peers
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+peers: $(PEERS_VENV)/stamp
+	"$(PEERS_VENV)/bin/python" -m benchmarks.peers $(PEERS_ARGS)
+
 # The pages, in docs/_build/html. The lessons are executed, and not again before they change.
 docs: $(VENV)/stamp-docs
 	JITPROP_QUIET=1 $(RUN) sphinx -W --keep-going -q -b html docs docs/_build/html
@@ -48,8 +54,14 @@ docs-links: $(VENV)/stamp-docs
 	JITPROP_DOCS_EXECUTE=off $(RUN) sphinx -q -b linkcheck docs docs/_build/linkcheck
 
 clean:
-	rm -rf "$(VENV)" build dist docs/_build .asv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf "$(VENV)" "$(PEERS_VENV)" build dist docs/_build .asv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src kernels tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+define CHECK_PYTHON
+"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || { \
+    echo "jitprop needs Python 3.11 to 3.14, which '$(PYTHON)' is not; name one: make PYTHON=python3.11" >&2; \
+    exit 1; }
+endef
 
 # A stamp says that its extras are installed; when pyproject.toml changes they are installed again.
 $(VENV)/stamp-demo: EXTRAS := sklearn,plot
@@ -57,9 +69,14 @@ $(VENV)/stamp-dev: EXTRAS := dev
 $(VENV)/stamp-bench: EXTRAS := bench
 $(VENV)/stamp-docs: EXTRAS := docs
 $(VENV)/stamp-%: pyproject.toml
-	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || { \
-	    echo "jitprop needs Python 3.11 to 3.14, which '$(PYTHON)' is not; name one: make PYTHON=python3.11" >&2; \
-	    exit 1; }
+	@$(CHECK_PYTHON)
 	"$(PYTHON)" -m venv "$(VENV)"
 	$(RUN) pip install --quiet --editable '.[$(EXTRAS)]'
+	@touch "$@"
+
+$(PEERS_VENV)/stamp: benchmarks/peers/requirements.txt
+	@$(CHECK_PYTHON)
+	"$(PYTHON)" -m venv "$(PEERS_VENV)"
+	"$(PEERS_VENV)/bin/python" -m pip install --quiet --extra-index-url "$(TORCH_INDEX)" -r benchmarks/peers/requirements.txt
+	"$(PEERS_VENV)/bin/python" -m pip install --quiet --editable .
 	@touch "$@"

@@ -12,9 +12,15 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "_extensions"))
 
 # Lessons run in a bare profile: without what this account loads into IPython, without notices about the transport.
+# What a cell prints is sent when the cell ends: where it is sent in pieces, the pieces become lines.
 PROFILE = HERE / "_build/ipython/profile_default"
 PROFILE.mkdir(parents=True, exist_ok=True)
-(PROFILE / "ipython_kernel_config.py").write_text("c = get_config()\nc.IPKernelApp.log_level = 40\n")
+(PROFILE / "ipython_kernel_config.py").write_text(
+    "import ipykernel.iostream\n"
+    "ipykernel.iostream.OutStream.flush_interval = 3600\n"
+    "c = get_config()\n"
+    "c.IPKernelApp.log_level = 40\n"
+)
 os.environ["IPYTHONDIR"] = str(PROFILE.parent)
 
 project = "jitprop"

@@ -47,7 +47,7 @@ SIX = {
 }
 # m is a multiple of the batch: JAX's scan has batches of one size only.
 OTHERS = {
-    "narrow": Network((16, 8, 8, 2), 64, 4096),
+    "narrow": Network((16, 8, 8, 3), 64, 4096),
     "deep": Network((64, *[32] * 30, 10), 100, 2000),
     "deep-wide": Network((100, *[256] * 8, 10), 64, 1280),
     "input": Network((10000, 50, 1), 100, 1000, predicted=1000),

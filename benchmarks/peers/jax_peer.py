@@ -21,57 +21,59 @@ def _set_dtype(case):
     jax.config.update("jax_enable_x64", case.dtype == "float64")
 
 
-def _logits(p, x):
+def _logits(p, x, turned):
     import jax
 
     for W, b in p[:-1]:
-        x = jax.nn.relu(x @ W.T + b)
+        x = jax.nn.relu(x @ (W if turned else W.T) + b)
     W, b = p[-1]
-    return x @ W.T + b
+    return x @ (W if turned else W.T) + b
 
 
-def _cost(p, x, y, single):
+def _cost(p, x, y, turned):
     import jax
     import jax.numpy as jnp
 
-    Z = _logits(p, x)
-    if single:
+    Z = _logits(p, x, turned)
+    if Z.shape[1] == 1:
         z = Z[:, 0]
         return jnp.mean(jnp.maximum(z, 0) - z * y + jnp.log1p(jnp.exp(-jnp.abs(z))))
     return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(Z), y[:, None], 1, mode="promise_in_bounds"))
 
 
-def _pairs(arrays):
+def _pairs(arrays, turned):
     import jax.numpy as jnp
 
-    return [(jnp.array(W), jnp.array(b)) for W, b in zip(arrays[::2], arrays[1::2], strict=True)]
+    pairs = zip(arrays[::2], arrays[1::2], strict=True)
+    return [(jnp.array(W.T.copy() if turned else W), jnp.array(b)) for W, b in pairs]
 
 
 class _Training:
     span = 1  # epochs that one count of `epochs` is
 
-    def __init__(self, case):
+    def __init__(self, case, turned):
         import jax.numpy as jnp
 
         _set_dtype(case)
-        self.case, self.single = case, case.network.units[-1] == 1
+        self.case, self.turned = case, turned  # whether weights lie as (n_prev, n)
         X, y = data.examples(case.network, case.dtype)
         self.X = jnp.array(X)
-        self.y = jnp.array(y.astype(case.dtype if self.single else np.int32))
+        self.y = jnp.array(y.astype(case.dtype if case.network.units[-1] == 1 else np.int32))
         self.rng = np.random.default_rng()
 
     def reset(self, parameters, rate):
         import jax
         import jax.numpy as jnp
 
-        p = _pairs(parameters)
+        p = _pairs(parameters, self.turned)
         self.rate = jnp.array(rate, self.case.dtype)
         zeros = [jax.tree_util.tree_map(jnp.zeros_like, p) for _ in "mv"]
         adam = (*zeros, jnp.zeros((), self.case.dtype))
         self.state = p, adam if self.case.optimizer == "adam" else ()
 
     def parameters(self):
-        return [np.asarray(array) for pair in self.state[0] for array in pair]
+        found = [np.asarray(array) for pair in self.state[0] for array in pair]
+        return [array.T if self.turned else array for array in found]
 
     def _step(self, state, X, y, chosen, rate):
         """One step in JAX: the new state, and the cost."""
@@ -81,7 +83,7 @@ class _Training:
         p, kept = state
         if chosen is not None:
             X, y = (array.at[chosen].get(mode="promise_in_bounds") for array in (X, y))
-        cost, g = jax.value_and_grad(_cost)(p, X, y, self.single)
+        cost, g = jax.value_and_grad(_cost)(p, X, y, self.turned)
         each = jax.tree_util.tree_map
         if self.case.optimizer == "sgd":
             return (each(lambda w, g: w - rate * g, p, g), kept), cost
@@ -98,10 +100,10 @@ class _Training:
 class Step(_Training):
     """A call of a compiled function a step, the permutation drawn by NumPy."""
 
-    def __init__(self, case):
+    def __init__(self, case, turned):
         import jax
 
-        super().__init__(case)
+        super().__init__(case, turned)
         self.compiled = jax.jit(self._step, donate_argnums=0)
 
     def epochs(self, count):
@@ -124,16 +126,14 @@ class Step(_Training):
 
 
 class Scan(_Training):
-    """A call of a compiled function an epoch; the permutation is drawn by NumPy or by JAX."""
+    """A call of a compiled function an epoch, the permutation drawn by NumPy."""
 
-    def __init__(self, case, device_order, unroll):
+    def __init__(self, case, turned, unroll=1):
         import jax
 
-        super().__init__(case)
-        self.device_order, self.unroll = device_order, unroll
-        self.key = jax.random.key(0)
+        super().__init__(case, turned)
+        self.unroll = unroll
         self.compiled = jax.jit(self._epoch, donate_argnums=0)
-        self.shuffled = jax.jit(self._shuffled, donate_argnums=0)
 
     def _epoch(self, state, X, y, order, rate):
         import jax
@@ -143,26 +143,10 @@ class Scan(_Training):
 
         return jax.lax.scan(body, state, order, unroll=self.unroll)
 
-    def _shuffled(self, state, X, y, key, rate):
-        import jax
-
-        net = self.case.network
-        key, now = jax.random.split(key)
-        order = jax.random.permutation(now, net.examples).reshape(-1, net.batch)
-        state, costs = self._epoch(state, X, y, order, rate)
-        return state, costs, key
-
     def epochs(self, count):
-        import jax
-
         net = self.case.network
         for _ in range(count):
-            if self.device_order:
-                self.state, costs, self.key = self.shuffled(self.state, self.X, self.y, self.key, self.rate)
-                jax.block_until_ready(self.state)
-            else:
-                order = self.rng.permutation(net.examples).astype(np.int32).reshape(-1, net.batch)
-                costs = self._run(order)
+            costs = self._run(self.rng.permutation(net.examples).astype(np.int32).reshape(-1, net.batch))
         return float(costs.mean())
 
     def _run(self, order):
@@ -203,15 +187,15 @@ class FullScan(Scan):
 class Prediction:
     """Forward, compiled."""
 
-    def __init__(self, case):
+    def __init__(self, case, turned):
         import jax
         import jax.numpy as jnp
 
         _set_dtype(case)
-        single = case.network.units[-1] == 1
-        self.p = _pairs(data.parameters(case.network, case.dtype))
+        output = jax.nn.sigmoid if case.network.units[-1] == 1 else jax.nn.softmax
+        self.p = _pairs(data.parameters(case.network, case.dtype), turned)
         self.X = jnp.array(data.examples(case.network, case.dtype, case.examples)[0])
-        self.compiled = jax.jit(lambda p, X: (jax.nn.sigmoid if single else jax.nn.softmax)(_logits(p, X)))
+        self.compiled = jax.jit(lambda p, X: output(_logits(p, X, turned)))
 
     def predict(self):
         return self.compiled(self.p, self.X).block_until_ready()
@@ -222,15 +206,14 @@ class Prediction:
 
 def runners(case, threads):
     """{row: {way: how to make it}}."""
+
+    def each(kind, **options):
+        return {"": lambda: kind(case, False, **options), "W turned": lambda: kind(case, True, **options)}
+
     if case.task != "train":
-        return {"JAX": {"": lambda: Prediction(case)}}
-    rows = {"JAX step": {"": lambda: Step(case)}}
+        return {"JAX": each(Prediction)}
     if case.network.full:
-        return rows | {"JAX scan": {"": lambda: FullScan(case, False, 1)}}
-    return rows | {
-        "JAX scan": {
-            "NumPy's order": lambda: Scan(case, False, 1),
-            "JAX's order": lambda: Scan(case, True, 1),
-            "NumPy's order, unrolled": lambda: Scan(case, False, min(4, case.network.steps)),
-        }
-    }
+        return {"JAX step": each(Step), "JAX scan": each(FullScan)}
+    unrolled = each(Scan, unroll=min(4, case.network.steps))
+    scans = each(Scan) | {f"unrolled, {way}".rstrip(", "): make for way, make in unrolled.items()}
+    return {"JAX step": each(Step), "JAX scan": scans}

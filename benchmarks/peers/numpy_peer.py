@@ -97,7 +97,7 @@ class Training:
             Z = np.dot(A[l], p[2 * l].T, A[l + 1])
             Z += p[2 * l + 1]
             if l + 1 < self.L:
-                np.maximum(Z, 0, Z)
+                np.maximum(Z, 0, out=Z)
 
     def _softmax(self, labels):
         """The mean cost; leaves dZ / batch."""
@@ -120,7 +120,7 @@ class Training:
         np.exp(column, column)
         np.log1p(column, dZ)
         cost = dZ.sum()
-        np.maximum(Z, 0, dZ)
+        np.maximum(Z, 0, out=dZ)
         cost += dZ.sum() - np.dot(Z[:, 0], target[:, 0])
         # sigmoid(z) is 1 / (1 + e) for z >= 0 and e / (1 + e) below, with e = e^-|z|
         np.copyto(dZ, column)
@@ -186,7 +186,7 @@ class Prediction:
             Z = np.dot(Z, self.p[2 * l].T, self.A[l + 1])
             Z += self.p[2 * l + 1]
             if l + 1 < self.L:
-                np.maximum(Z, 0, Z)
+                np.maximum(Z, 0, out=Z)
         if Z.shape[1] == 1:
             np.negative(Z, Z)
             np.exp(Z, Z)

@@ -91,8 +91,9 @@ class Worker:
     def _stop(self):
         """Stop it, and wait until it has: its threads may be running on another processor."""
         self._signal(signal.SIGSTOP)
-        # WNOWAIT leaves the status of an ended process to Popen.
-        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        # WNOWAIT leaves the status of an ended process to Popen, which may have taken it already.
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def close(self):
         """End the process: no more requests, and it leaves by itself, or is killed."""

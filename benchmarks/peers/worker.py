@@ -8,13 +8,14 @@ Requests are JSON objects with the key "do": hello, open, check, time, peak, ref
 objects; {"error": text} where something failed, after which the process goes on.
 """
 
+import ctypes
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 import traceback
-import warnings
 
 from .cases import Case
 
@@ -133,11 +134,9 @@ def serve(desk, requests, answers):
 
 
 def _die_with_parent():
-    """A stopped process would otherwise outlive a parent that is killed."""
+    """Leave when the parent does, even if it is killed and this process is stopped; Ctrl-C is the parent's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
-        import ctypes
-        import signal
-
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
@@ -152,7 +151,6 @@ def main():
     # What a framework prints must not mix with the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    warnings.simplefilter("ignore")  # of convergence, of rates: what is computed is checked
     serve(Desk(setting["framework"], setting["threads"]), sys.stdin, answers)
 
 

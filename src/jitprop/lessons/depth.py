@@ -166,6 +166,6 @@ def draw() -> "Figure":
     axes[1][0].legend(fontsize=8)
     for axis, (name, data) in zip(axes[1][1:], {"moons": moons(), "circles": circles()}.items(), strict=True):
         network = Network([2, 4, 1], "tanh", "sigmoid", seed=0, kernels=kernels())
-        network.fit(*data, EPOCHS, BATCH_SIZE, Adam(Cosine(LEARNING_RATE, EPOCHS)), verbose=False)
+        network.fit(*data, 2 * EPOCHS, CURVE_BATCH_SIZE, Adam(LEARNING_RATE / 2), verbose=False)
         plots.decision_boundary(axis, network, *data, f"{name}: four tanh units are enough")
     return figure
