@@ -23,16 +23,13 @@ from .steps import SPLIT_PANELS, SPLIT_ROWS
 
 __all__ = ["ColumnPlan"]
 
-_NARROW = 32  # units of a first layer up to which panels of its input are not paid back
-_WIDE = 128  # features from which on that may be so
-
 
 class ColumnPlan(Plan):
     """A plan for batches of many examples."""
 
     def sizes(self):
         NR, L = self.tile.NR, self.L
-        self.wide = self.examples_are_rows and self.units[0] >= _WIDE and self.units[1] <= _NARROW
+        self.wide = self.examples_are_rows and steps.wide(self.units)
         self.panel = [n * NR for n in self.units]
         # Z[L] and dZ[L] are matrices, as heads want them.
         sizes = dict.fromkeys((f"A{L}", f"G{L}"), self.size * self.units[L] * self.stride)
@@ -103,8 +100,7 @@ class ColumnPlan(Plan):
             tape.add(*steps.turn_rows(self.dtype, self.tile, n, count, *Z, *G))
         if self.L > 1:
             block, parameter = self.activation(1, activations.PAIR)
-            A = self.address["A1"]
-            tape.add(*steps.apply(self.dtype, self.tile, n, count, block, G[0], A, self.panel[1], parameter))
+            tape.add(*steps.apply(self.dtype, self.tile, n, count, block, G, self.panels("A", 1), parameter))
 
     def forward(self, tape, l, count, split):
         """Z[l], and of hidden layers A[l] and g'(Z[l])."""

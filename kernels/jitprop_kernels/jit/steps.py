@@ -38,6 +38,7 @@ __all__ = [
     "turn",
     "turn_rows",
     "weight_gradients",
+    "wide",
 ]
 
 # How threads share a product: each takes panels, or where there are too few of these, rows.
@@ -45,6 +46,7 @@ SPLIT_PANELS, SPLIT_ROWS = range(2)
 
 DEPTH = 1024  # terms of a sum that are added up at a time: 128 KiB of a float32 panel
 _LENGTH = 32_768  # the same where vectors run along the sum
+_WIDE, _NARROW = 128, 32  # features from which, units up to which that may be so: see `wide`
 _CHUNK = 98_304  # numbers of the left operand that stay in the second level of cache while panels pass by
 SCRATCH = 21  # entry of a record of `weight_gradients`
 _STEP_ENTRY = 6  # of `optimizers.update_record`
@@ -115,6 +117,11 @@ def product(dtype, tile, n, k, count, split, A, B, C, bias=0, block=0, other=(0,
     return compiled_task(_product, dtype), record
 
 
+def wide(units):
+    """Whether a network has so many features and so few units in its first layer that panels of X are not paid back."""
+    return units[0] >= _WIDE and units[1] <= _NARROW
+
+
 def _row_product(record, t, tasks, one):
     dots, MR, NR, n, k, count, grain, x, x_row, w, w_row, bias, z, z_row = unpack(record, 14)
     size = size_of(one)
@@ -174,16 +181,19 @@ def turn_rows(dtype, tile, n, count, x, x_stride, out, out_panel, out_row):
 
 
 def _apply(record, t, tasks, one):
-    block, x, y, panel, n, count, NR, parameter = unpack(record, 8)
+    block, x, x_panel, x_row, y, y_panel, y_row, n, count, NR, parameter = unpack(record, 11)
     p0, p1 = _part((count + NR - 1) // NR, t, tasks)
     for p in range(p0, p1):
-        place = p * panel * size_of(one)
-        call_address(block, x + place, NR, y + place, NR, 1, n * NR, float_of(parameter))
+        X, Y = x + p * x_panel * size_of(one), y + p * y_panel * size_of(one)
+        if x_row == NR and y_row == NR:  # the rows of a panel follow each other
+            call_address(block, X, NR, Y, NR, 1, n * NR, float_of(parameter))
+        else:
+            call_address(block, X, x_row, Y, y_row, n, min(NR, count - p * NR), float_of(parameter))
 
 
-def apply(dtype, tile, n, count, block, x, y, panel, parameter):
-    """The task that applies a block to panels of n rows."""
-    return compiled_task(_apply, dtype), [block, x, y, panel, n, count, tile.NR, bits(parameter)]
+def apply(dtype, tile, n, count, block, X, Y, parameter):
+    """The task that applies a block to n rows of panels X and Y, places as in `product`."""
+    return compiled_task(_apply, dtype), [block, *X, *Y, n, count, tile.NR, bits(parameter)]
 
 
 def _weight_gradients(record, t, tasks, one):
