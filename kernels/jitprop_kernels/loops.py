@@ -583,7 +583,7 @@ def _update(parameter, gradient, m, v, coefficients):
 @checked
 def network_forward(parameters, X, activations, output=None):
     """Forward through the network: A[L], or Z[L] where no output is named; see `composition.network_forward`."""
-    return composition.network_forward(sys.modules[__name__], parameters, X, activations, output)
+    return composition.network_forward(_this, parameters, X, activations, output)
 
 
 @checked

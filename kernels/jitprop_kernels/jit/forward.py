@@ -16,7 +16,7 @@ from .affine import Matrix, share
 from .launch import address_of, launcher
 from .plan import SPAWN, Plan
 from .steps import SPLIT_PANELS, SPLIT_ROWS
-from .tapes import Tape, play, player
+from .tapes import play, player
 from .tile import tile
 
 __all__ = ["network_forward"]
@@ -25,6 +25,17 @@ _BLOCK = 2**17  # numbers of a block's widest two layers together, for each thre
 _KEPT = 8  # plans that wait for the next call
 
 _IN, _OUT = -(2**62), -(2**62) + 1  # what stands in a tape for the first example of a block and for its result
+
+
+@compiling.jit
+def _play_block(launcher, player, regions, records, inputs, outputs, x, out):
+    """Play a tape for the block whose first example is at x and whose result goes to `out`."""
+    entries = records.ravel()
+    for place in inputs:
+        entries[place] = x
+    for place in outputs:
+        entries[place] = out
+    play(launcher, player, regions, 0, len(regions))
 
 
 class _ForwardPlan(Plan):
@@ -119,7 +130,7 @@ class _ForwardPlan(Plan):
         self.finish_outputs(tape, count)
         tape.cut(together)
         self.tapes[count] = tape.finish(())
-        tape.places = [np.argwhere(tape.records == mark).T for mark in (_IN, _OUT)]
+        tape.places = [np.flatnonzero(tape.records == mark) for mark in (_IN, _OUT)]
         return tape
 
     def run(self, X, out, width):
@@ -128,13 +139,12 @@ class _ForwardPlan(Plan):
         x, a, m = address_of(X), address_of(out), X.shape[1]
         for start in range(0, m, width):
             tape = self.tape(min(width, m - start))
-            for places, address in zip(tape.places, (x + start * step, a + start * self.size), strict=True):
-                tape.records[places[0], places[1]] = address
+            block = player(), tape.regions, tape.records, *tape.places, x + start * step, a + start * self.size
             if not tape.parallel:
-                play(0, player(), tape.regions, 0, len(tape.regions))
+                _play_block(0, *block)
                 continue
             with compiling.parallel_region():
-                play(launcher(), player(), tape.regions, 0, len(tape.regions))
+                _play_block(launcher(), *block)
 
 
 _local = threading.local()
