@@ -5,7 +5,8 @@
 Both commits run the suites of this checkout, in the environment of this Python. A process a side measures one
 benchmark at a time, and the two take turns sample by sample, so that a change of the clock or a busy neighbour meets
 both. A look at everything, and a longer one at what differs there, find what differs by the root of the factor, and
-by half the least duration. Only that is measured, in three rounds of new processes; it has changed when all of this holds:
+by half the least duration. Only that is measured, in three rounds of new processes; it has changed when all of this
+holds:
 
 - asv's statistical test on the samples of all rounds says that they differ;
 - the ratio is at least the factor, of the medians and of the quietest samples;
@@ -238,7 +239,8 @@ def compare(trees, options):
         skipped = sum(bool(before.skipped or after.skipped) for before, after in found.values())
         broken = sum(bool(before.failed) for before, _ in found.values())
         suspects = [b for b in suspects if suspicious(*found[b], b.unit, options.factor, options.least)]
-        print(f"{compared} compared, {skipped} skipped, {broken} failed at the base: {len(suspects)} differ", flush=True)
+        counts = f"{compared} compared, {skipped} skipped, {broken} failed at the base"
+        print(f"{counts}: {len(suspects)} differ at this look", flush=True)
     first = changes(trees, suspects, options)
     if not first:
         return []
