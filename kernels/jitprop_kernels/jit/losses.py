@@ -13,7 +13,7 @@ from numba.extending import register_jitable
 
 from ..contract import parse_loss
 from .activations import FORMULAS
-from .functions import exp, log, log1p, select, sigmoid
+from .functions import exp, log, select, sigmoid, softplus
 from .launch import compiled_task, part_of
 from .vectors import cast, float_of, size_of, unpack, vector_at
 
@@ -60,7 +60,7 @@ def _quantile(a, y, level, zero, one):
 
 def _logistic(z, y, parameter, zero, one):
     """Binary cross-entropy of sigmoid(z): max(z, 0) - z y + log(1 + e^-|z|), and its derivative by z."""
-    return (select(z > zero, z, zero) - z * y) + log1p(exp(-abs(z))), sigmoid(z) - y
+    return (select(z > zero, z, zero) - z * y) + softplus(-abs(z)), sigmoid(z) - y
 
 
 _LOSSES = {
@@ -80,20 +80,30 @@ def _elementwise_head(output, loss):
 
     def head(record, t, tasks, one):
         z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, grain, factors, losses, parameter = unpack(record, 13)
+        scratch, room = unpack(record + 13 * 8, 2)
         size, zero, p = size_of(one), one - one, cast(float_of(parameter), one)
-        j0, j1 = part_of(m, grain, t, tasks)
-        total, factor = vector_at(losses, m, 0.0), vector_at(factors, m, one)
-        for j in range(j0, j1):
-            total[j] = 0.0
-        for i in range(n):
-            Z = vector_at(z + i * z_stride * size, m, one)
-            Y = vector_at(y + i * y_stride * size, m, one)
-            dZ = vector_at(dz + i * dz_stride * size, m, one)
-            for j in range(j0, j1):
-                a, slope = activation(Z[j], p, zero, one)
-                value, derivative = formula(a, Y[j], p, zero, one)
-                total[j] += value
-                dZ[j] = derivative * slope * factor[j]
+        values = vector_at(scratch + t * room, CHUNK, one)
+        start, stop = part_of(m, grain, t, tasks)
+        for j0 in range(start, stop, CHUNK):
+            columns = min(CHUNK, stop - j0)
+            total = vector_at(losses + j0 * 8, columns, 0.0)
+            factor = vector_at(factors + j0 * size, columns, one)
+            for j in range(columns):
+                total[j] = 0.0
+            for i in range(n):
+                Z = vector_at(z + (i * z_stride + j0) * size, columns, one)
+                Y = vector_at(y + (i * y_stride + j0) * size, columns, one)
+                dZ = vector_at(dz + (i * dz_stride + j0) * size, columns, one)
+                # Loops of one dtype and few arrays, which fill vectors.
+                for j in range(columns):
+                    a, slope = activation(Z[j], p, zero, one)
+                    value, derivative = formula(a, Y[j], p, zero, one)
+                    values[j] = value
+                    dZ[j] = derivative * slope
+                for j in range(columns):
+                    dZ[j] *= factor[j]
+                for j in range(columns):
+                    total[j] += values[j]
 
     head.__qualname__ = head.__name__ = f"{output}_{loss}_head"
     return head

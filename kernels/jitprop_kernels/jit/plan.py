@@ -10,7 +10,7 @@ from ..contract import ACTIVATIONS, RULES, parse
 from . import activations, batches, losses, optimizers, reductions, steps
 from .affine import Matrix, share
 from .launch import address_of, bits
-from .steps import DEPTH, SCRATCH, SPLIT_PANELS, SPLIT_ROWS
+from .steps import DEPTH, FEW_SCRATCH, SCRATCH, SPLIT_PANELS, SPLIT_ROWS
 from .tapes import LINE, Tape
 from .tile import tile
 
@@ -189,6 +189,10 @@ class Plan:
         record = optimizers.update_record(
             self.W[l - 1][:2], self.m[2 * l - 2], self.v[2 * l - 2], address_of(self.step), False
         )
+        if steps.few(n, k, count, A, self.tile.NR):
+            task, record, room = steps.few_gradients(self.dtype, self.tile, n, k, count, D, A, C, record, block)
+            tape.add(task, record, scratch=FEW_SCRATCH, room=room)
+            return
         direct = self.rule == "sgd" and count <= DEPTH and not self.clip_value
         task, record, room = steps.weight_gradients(
             self.dtype, self.tile, n, k, count, split, D, A, C, record, 0 if direct else block, self.clip_norm

@@ -26,11 +26,14 @@ from .vectors import call_address, cast, float_of, prefetch, size_of, unpack, ve
 
 __all__ = [
     "DEPTH",
+    "FEW_SCRATCH",
     "SCRATCH",
     "SPLIT_PANELS",
     "SPLIT_ROWS",
     "apply",
     "bias_gradients",
+    "few",
+    "few_gradients",
     "prefetch_rows",
     "product",
     "row_product",
@@ -47,7 +50,9 @@ DEPTH = 1024  # terms of a sum that are added up at a time: 128 KiB of a float32
 _LENGTH = 32_768  # the same where vectors run along the sum
 _WIDE, _NARROW = 128, 32  # features from which, units up to which that may be so: see `wide`
 _APART, _GROUP = 2048, 2048  # numbers between such rows, rows of NR numbers to copy at a time
+_FEW, _RUN = 4, 64  # units of such a layer, rows to read at a time: see `few_gradients`
 _CHUNK = 98_304  # numbers of the left operand that stay in the second level of cache while panels pass by
+FEW_SCRATCH = 15  # entry of a record of `few_gradients`
 SCRATCH = 21  # entry of a record of `weight_gradients`
 _STEP_ENTRY = 6  # of `optimizers.update_record`
 _RATE, _DECAY, _SHARE = (COEFFICIENTS.index(name) for name in ("rate", "decay", "gradient_share"))
@@ -282,6 +287,44 @@ def weight_gradients(dtype, tile, n, k, count, split, D, B, C, parameter, update
         tile.address, tile.NR, n, k, step, count, split, *D, *B, *C, int(buffer), update, copied, 0, 0, *parameter,
     ]  # fmt: skip
     return compiled_task(_weight_gradients, dtype), record, room
+
+
+def _few_gradients(record, t, tasks, one):
+    (
+        tile, NR, n, k, count, d, d_row, d_column, group, jump, b, b_row, c, c_row, update, scratch, scratch_size,
+    ) = unpack(record, 17)  # fmt: skip
+    size, alpha, own = size_of(one), cast(1.0 / count, one), scratch + t * scratch_size
+    j0, j1 = part_of(k, NR, t, tasks)
+    for e in range(0, count, _RUN):
+        left = d + (e * d_column + e // group * jump) * size
+        for j in range(j0, j1, NR):
+            call_tile(
+                tile, n, min(NR, j1 - j), left, d_row, d_column, b + (e * b_row + j) * size, b_row,
+                own + (j - j0) * size, j1 - j0, min(_RUN, count - e), group, jump, 0, alpha,
+                one if e > 0 else one - one,
+            )  # fmt: skip
+    if update != 0:
+        call_address(update, record + 17 * 8, 0, j0, own, j1 - j0, n, j1 - j0)
+    else:
+        for i in range(n):
+            dW, sums = vector_at(c + (i * c_row + j0) * size, j1 - j0, one), vector_at(own, n * (j1 - j0), one)
+            for j in range(j1 - j0):
+                dW[j] = sums[i * (j1 - j0) + j]
+
+
+def few_gradients(dtype, tile, n, k, count, D, B, C, parameter, update):
+    """The task of `weight_gradients` for few units of many features whose examples are rows far apart.
+
+    The rows are read from end to end, some at a time, and the whole of dW waits in cache for the next ones. Returns
+    what `weight_gradients` does, the scratch being entry FEW_SCRATCH; without `update` C takes dW.
+    """
+    record = [tile.address, tile.NR, n, k, count, *D, B[0], B[2], *C, update, 0, 0, *parameter]
+    return compiled_task(_few_gradients, dtype), record, n * k * dtype.itemsize
+
+
+def few(n, k, count, B, NR):
+    """Whether `few_gradients` is the better way."""
+    return n <= _FEW and count > _RUN and k * n <= _CHUNK and B[1] == NR and B[3] == B[2] >= 256
 
 
 def _bias_gradients(record, t, tasks, one):
