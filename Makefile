@@ -34,8 +34,7 @@ bench-compare: $(VENV)/stamp-bench
 
 # The results of all machines, kept on the branch benchmark-results, as pages in .asv/html.
 bench-publish: $(VENV)/stamp-bench
-	"$(BIN)/python" benchmarks/results.py keep
-	$(RUN) asv publish
+	"$(BIN)/python" benchmarks/results.py publish
 
 # Other frameworks beside jitprop, in an environment of their own; PEERS_ARGS chooses, see benchmarks/peers/README.md.
 PEERS_VENV ?= .venv-peers

@@ -3,6 +3,7 @@
     python benchmarks/results.py run [--bench REGEX]   measure HEAD, under this machine's name
     python benchmarks/results.py fetch                 bring the branch's results into .asv/results
     python benchmarks/results.py keep                  the same, then commit all of it to the branch
+    python benchmarks/results.py publish               the same, then make the pages of all machines in .asv/html
 
 The branch `benchmark-results` has no history in common with the code and is never checked out: commits are made
 beside the working tree. It holds `<machine>/machine.json`, the processor, its cores, memory and system; the results,
@@ -198,15 +199,32 @@ def keep():
     print(f"{BRANCH} is {commit[:10]}, {len(files)} files; share it with: git push origin {BRANCH}")
 
 
+# Over names asv draws bars, and nothing at all where the scale is logarithmic, since a bar begins at zero.
+BARS = ("bars: {\n                        show: true,",
+        "lines: { show: log_scale }, points: { show: log_scale },\n                    bars: {\n"
+        "                        show: !log_scale,")  # fmt: skip
+
+
+def publish():
+    """Let asv make the pages, and draw lines over names such as sizes where the scale is logarithmic."""
+    keep()
+    subprocess.run([sys.executable, "-m", "asv", "publish"], cwd=ROOT, check=True)
+    script = KEPT / "html" / "graphdisplay.js"
+    text = script.read_text(encoding="utf-8")
+    if text.count(BARS[0]) != 1:
+        raise SystemExit(f"{script}: this version of asv draws in another way; over names the log scale must stay off")
+    script.write_text(text.replace(*BARS), encoding="utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("run", "fetch", "keep"))
+    parser.add_argument("action", choices=("run", "fetch", "keep", "publish"))
     parser.add_argument("--bench", default="", help="run only benchmarks whose name matches this")
     parser.add_argument("--machine", default="", help="the name of this machine")
     chosen = parser.parse_args()
     if chosen.action == "run":
         measure(chosen.machine, chosen.bench)
-    {"fetch": fetch, "keep": keep}[chosen.action]()
+    {"fetch": fetch, "keep": keep, "publish": publish}[chosen.action]()
 
 
 if __name__ == "__main__":

@@ -120,3 +120,21 @@ def test_names_of_machines(results):
     for name in ("../elsewhere", "a name", "-x", "versions"):
         with pytest.raises(SystemExit, match="a name of a machine"):
             results.machine(name)
+
+
+def test_pages_draw_lines_over_names(results, checkouts, monkeypatch):
+    pytest.importorskip("asv")
+    import asv
+
+    here = checkouts("here")
+    measured(here, {"dot": (1.0, 10)})
+    page = here / ".asv" / "html" / "graphdisplay.js"
+    page.parent.mkdir()
+    page.write_text((Path(asv.__file__).parent / "www" / "graphdisplay.js").read_text(encoding="utf-8"))
+    run = subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda c, **k: None if "asv" in c else run(c, **k))  # wants a whole project
+    results.publish()
+    assert "show: !log_scale" in page.read_text(encoding="utf-8")
+    page.write_text("another version")
+    with pytest.raises(SystemExit, match="the log scale must stay off"):
+        results.publish()
