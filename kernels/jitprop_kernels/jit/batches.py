@@ -136,7 +136,8 @@ def _drop_panels(record, t, tasks, one):
             for q in range(NR):
                 dropped = _hash(seed, i, j + q) < least
                 A[q] = zero if dropped else A[q] * factor
-                G[q] = zero if dropped else G[q] * factor
+                if layer != 0:  # there is no derivative by the input
+                    G[q] = zero if dropped else G[q] * factor
 
 
 def drop_panels(dtype):

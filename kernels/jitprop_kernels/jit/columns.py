@@ -79,7 +79,7 @@ class ColumnPlan(Plan):
             record = [*self.X[:2], n, address_of(self.step), count, a, a_panel, a_row, NR]
             tape.add(batches.gather_columns(self.dtype), record)
             if self.rates[0]:
-                self.drop(tape, 0, count, "T")  # which is written after this
+                self.drop(tape, 0, count, "G")
         tape.add(*steps.turn(self.dtype, self.tile, n, count, a, a_panel, a_row, *self.turned(0)[:2]))
 
     def drop(self, tape, l, count, beside):
