@@ -30,11 +30,10 @@ bench-quick: $(VENV)/stamp-bench
 
 bench-compare: $(VENV)/stamp-bench
 	@test -n "$(BASE)" || { echo "name the commit to compare HEAD with: make bench-compare BASE=main" >&2; exit 1; }
-	"$(BIN)/python" benchmarks/compare.py "$(BASE)" --bench "$(BENCH)" --machine "$(MACHINE)"
+	"$(BIN)/python" benchmarks/compare.py "$(BASE)" --bench "$(BENCH)"
 
 # The results of all machines, kept on the branch benchmark-results, as pages in .asv/html.
 bench-publish: $(VENV)/stamp-bench
-	"$(BIN)/python" benchmarks/results.py fetch
 	"$(BIN)/python" benchmarks/results.py keep
 	$(RUN) asv publish
 

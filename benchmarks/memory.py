@@ -39,4 +39,4 @@ class PeakMemory:
         networks.fit(self.trained, self.net, self.X, self.Y, workloads.STAYS)
 
     def peakmem_predict(self, implementation, name):
-        self.trained.predict(self.X)
+        self.trained.predict_proba(self.X)

@@ -30,13 +30,11 @@ def outcome(implementation, net, start, dtype, kind):
 
 
 def check(implementation, net, dtype="float32"):
-    """Raise unless an epoch, and what is predicted after it, agree with the loops in float64 from the same start."""
+    """Raise unless an epoch, and what is predicted after it, agree with the reference in float64."""
     start = network(net, "vectorized", dtype).parameters
-    loops = "loops" if net.products <= workloads.LIMITS["loops"] else "loops compiled"
+    loops = "loops" if net.products <= workloads.LIMITS["loops"] else workloads.defines(net.products)
     expected = workloads.kept(f"{net} {dtype}", lambda: outcome(loops, net, start, "float64", dtype))
-    steps = -(-net.m // net.batch_size)
-    longest = 2 * steps * (sum(net.units) + net.batch_size)
-    workloads.agree(outcome(implementation, net, start, dtype, dtype), expected, dtype, longest)
+    workloads.agree(outcome(implementation, net, start, dtype, dtype), expected, dtype, net.longest)
 
 
 class Training(_Timed):
@@ -58,7 +56,7 @@ class Training(_Timed):
 
 
 class Prediction(_Timed):
-    """Predictions for all examples of the network's data, or for one."""
+    """The probabilities of all examples of the network's data, or of one."""
 
     pretty_name = "prediction"
     param_names = ["implementation", "network", "examples"]
@@ -71,7 +69,7 @@ class Prediction(_Timed):
         check(implementation, net)
         trained = network(net, implementation)
         X = workloads.data(net, "float32")[0][:, :columns]
-        return lambda: trained.predict(X)
+        return lambda: trained.predict_proba(X)
 
     def time_predict(self, implementation, name, examples):
         self.call()

@@ -1,6 +1,9 @@
 """How the time of an epoch grows: with examples, width, depth and threads. One line an implementation."""
 
+import atexit
 import os
+import subprocess
+import sys
 
 from . import networks, workloads
 from .timing import Timed as _Timed
@@ -8,7 +11,7 @@ from .workloads import NETWORKS, OF_NETWORKS, Net
 
 LARGE = {
     "784-128-64-10, batch 128": NETWORKS["784-128-64-10, batch 128"],
-    "784-1024-1024-10, batch 256": Net((784, 1024, 1024, 10), 512, 256),
+    "784-1024-1024-10, batch 256": NETWORKS["784-1024-1024-10, batch 256"],
 }
 
 
@@ -59,41 +62,75 @@ class Depth(_Scaling):
         return Net((32,) * (depth + 1) + (10,), 128, 64)
 
 
-class Threads:
-    """An epoch of a large network with more threads, of Numba and of BLAS; the other suites use one.
-
-    Numba's number is fixed when it is imported, so each sample comes from a process of its own.
-    """
+class Threads(_Timed):
+    """An epoch of a large network with more threads, of Numba and of BLAS; the other suites use one."""
 
     pretty_name = "epoch against threads"
-    timeout = 300
     param_names = ["implementation", "network", "threads"]
     params = [["vectorized", "jit"], workloads.chosen(LARGE), [1, 2] if workloads.QUICK else [1, 2, 4, 8]]
-    number, repeat, rounds, warmup_time = 5, (2, 5, 10.0), 2, 0
 
-    def setup(self, implementation, name, threads):
+    def prepare(self, implementation, name, threads):
         if threads > len(os.sched_getaffinity(0)):
             raise NotImplementedError(f"this machine has fewer than {threads} processors")
+        return Apart(implementation, name, threads).epoch
 
-    def timeraw_epoch(self, implementation, name, threads):
-        setup = f"""
-            import os, sys
-            os.environ.update(dict.fromkeys({workloads.THREADS}, "{threads}"))
-            sys.path.insert(0, {str(workloads.ROOT)!r})
-            from benchmarks import scaling
-            call = scaling.start("{implementation}", "{name}", {threads})
-            """
-        return "call()", setup
+    def time_epoch(self, implementation, name, threads):
+        self.call()
 
 
-def start(implementation, name, threads):
-    """A function that trains for an epoch, checked and compiled, in a process that has so many threads."""
+class Apart:
+    """A process that trains for an epoch when told to: Numba's and BLAS's threads are fixed when they are imported."""
+
+    running = None
+
+    def __init__(self, implementation, name, threads):
+        Apart.close()
+        environment = os.environ | dict.fromkeys(workloads.THREADS, str(threads))
+        command = [sys.executable, "-m", __name__, implementation, name, str(threads)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        Apart.running = subprocess.Popen(command, cwd=workloads.ROOT, env=environment, **pipes)
+        self.wait()
+
+    def wait(self):
+        """Until the process is ready again, which it says by one byte."""
+        if Apart.running.stdout.read(1) != b".":
+            raise RuntimeError(f"the process that trains ended with status {Apart.running.wait()}")
+
+    def epoch(self):
+        """Have it train for one."""
+        Apart.running.stdin.write(b".")
+        Apart.running.stdin.flush()
+        self.wait()
+
+    @staticmethod
+    def close():
+        """End the process, if there is one."""
+        if Apart.running:
+            Apart.running.stdin.close()
+            Apart.running.wait()
+            Apart.running.stdout.close()
+        Apart.running = None
+
+
+atexit.register(Apart.close)
+
+
+def main(implementation, name, threads):
+    """Train for an epoch, checked and compiled, for every byte that comes; the answer to each is one byte."""
     from jitprop import get_num_threads
 
-    if get_num_threads() != threads:
+    if get_num_threads() != int(threads):
         raise RuntimeError(f"{threads} threads were asked for; Numba has {get_num_threads()}")
     net = LARGE[name]
     networks.check(implementation, net)
     trained, (X, Y) = networks.network(net, implementation), workloads.data(net, "float32")
-    networks.fit(trained, net, X, Y, workloads.STAYS)
-    return lambda: networks.fit(trained, net, X, Y, workloads.STAYS)
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # what is printed does not get between
+    answers.write(b".")
+    while sys.stdin.buffer.read(1):
+        networks.fit(trained, net, X, Y, workloads.STAYS)
+        answers.write(b".")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -20,11 +20,13 @@ from jitprop_kernels.doors import plain
 
 from . import compiled
 
-IMPLEMENTATIONS = ("loops", "loops compiled", "vectorized", "jit")
 DTYPES = ("float32", "float64")
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 ROOT = Path(__file__).resolve().parents[1]
-QUICK = os.environ.get("JITPROP_BENCHMARKS") == "quick"  # the smallest of everything, to see that all of it runs
+MODE = os.environ.get("JITPROP_BENCHMARKS", "full")
+QUICK = MODE == "quick"  # the smallest of everything, to see that all of it runs
+COMPARE = MODE == "compare"  # everything but what takes long, at both commits in turn
+IMPLEMENTATIONS = ("loops", "vectorized", "jit") if COMPARE else ("loops", "loops compiled", "vectorized", "jit")
 
 AFFINE = {"16x16 on 16": (16, 16, 16), "64x64 on 64": (64, 64, 64), "128x784 on 128": (128, 784, 128),
           "512x512 on 512": (512, 512, 512)}  # fmt: skip
@@ -36,11 +38,11 @@ LOGISTIC = {"64 features, 100 examples": (64, 100), "784 features, 1000 examples
 
 
 class Net(NamedTuple):
-    """A network to train: units of its layers, what it is made of, and its data."""
+    """A network to train: units of its layers, what it is made of, and its data; without a batch size all in order."""
 
     units: tuple[int, ...]
     m: int
-    batch_size: int
+    batch_size: int | None
     activation: str = "relu"
     output: str = "softmax"
 
@@ -49,12 +51,20 @@ class Net(NamedTuple):
         """Multiplications of an epoch, forward and backward."""
         return 3 * self.m * sum(a * b for a, b in zip(self.units, self.units[1:], strict=False))
 
+    @property
+    def longest(self):
+        """Numbers in the longest sum of an epoch: what an early step rounds, the later ones carry on."""
+        batch = self.batch_size or self.m
+        return 2 * -(-self.m // batch) * (sum(self.units) + batch)
+
 
 NETWORKS = {
     "20-32-1, batch 32": Net((20, 32, 1), 256, 32, "tanh", "sigmoid"),
     "64-100-10, batch 200": Net((64, 100, 10), 1000, 200),
     "784-128-64-10, batch 128": Net((784, 128, 64, 10), 1280, 128),
-    "12288-20-7-5-1, batch 209": Net((12288, 20, 7, 5, 1), 209, 209, "relu", "sigmoid"),
+    "12288-20-7-5-1, full batch of 209": Net((12288, 20, 7, 5, 1), 209, None, "relu", "sigmoid"),
+    "784-1024-1024-10, batch 256": Net((784, 1024, 1024, 10), 512, 256),
+    "784-2048-2048-10, batch 1024": Net((784, 2048, 2048, 10), 1024, 1024),
 }
 LEARNS = 0.05  # the rate at which results are compared
 STAYS = 1e-12  # the rate at which is timed: so small that every call meets the same parameters
@@ -62,6 +72,7 @@ STAYS = 1e-12  # the rate at which is timed: so small that every call meets the 
 # Steps of an innermost loop (some 0.3 us each in Python, 1 ns compiled) in one call beyond which there is no time:
 # asv calls a benchmark some ten times in a round, with its check.
 LIMITS = {"loops": 1_200_000, "loops compiled": 1_200_000_000}
+TIMED = {"loops": 150_000, "loops compiled": 150_000_000} if COMPARE else LIMITS
 
 
 def chosen(table):
@@ -83,7 +94,7 @@ def kernel_set(implementation):
 
 def skip_slow(implementation, steps):
     """Say that there is no time for so many steps of a loop, which asv shows as n/a."""
-    if steps > LIMITS.get(implementation, np.inf):
+    if steps > TIMED.get(implementation, np.inf):
         raise NotImplementedError(f"{implementation} would take too long: {steps:.1e} steps of a loop")
 
 
@@ -168,7 +179,7 @@ def _logistic_gradient(kernel, shape):
 
 
 def _train_epoch(kernel, net):
-    steps = -(-net.m // net.batch_size)
+    steps = -(-net.m // (net.batch_size or net.m))
 
     def make(g, dtype, rate):
         parameters = []
@@ -179,12 +190,11 @@ def _train_epoch(kernel, net):
         state = [[np.zeros_like(p) for p in parameters] for _ in range(2)]
         loss = "cross_entropy" if net.output == "softmax" else "binary_cross_entropy"
         hidden = [net.activation] * (len(net.units) - 2)
-        order = g.permutation(net.m)
-        return (parameters, X, Y, order, net.batch_size, hidden, net.output, loss, "adam", state,
+        order = g.permutation(net.m) if net.batch_size else None
+        return (parameters, X, Y, order, net.batch_size or net.m, hidden, net.output, loss, "adam", state,
                 coefficients(steps, rate))  # fmt: skip
 
-    # What an early step rounds, the later ones carry on.
-    return Work(make, net.products, 2 * steps * (sum(net.units) + net.batch_size), 2 * net.products)
+    return Work(make, net.products, net.longest, 2 * net.products)
 
 
 _KINDS = {
@@ -192,7 +202,7 @@ _KINDS = {
     "logistic_gradient": (_logistic_gradient, LOGISTIC),
     **dict.fromkeys(("linear_forward", "linear_backward", "layer_forward", "layer_backward"), (_affine, AFFINE)),
     "output_head": (_output_head, COLUMNS),
-    "train_epoch": (_train_epoch, {name: net for name, net in NETWORKS.items() if net.m > 209}),
+    "train_epoch": (_train_epoch, {n: net for n, net in NETWORKS.items() if not COMPARE or net.products < 1e9}),
 }
 SIZES = {kernel: _KINDS.get(kernel, (None, ELEMENTS))[1] for kernel in KERNELS}
 
@@ -263,12 +273,19 @@ def kept(what, compute):
     return found
 
 
+def defines(steps):
+    """What says what is right where Python's loops take long: those loops compiled unchanged, and where these take
+    minutes too NumPy, which is itself held to the loops at the smaller sizes."""
+    return "loops compiled" if steps <= LIMITS["loops compiled"] else "vectorized"
+
+
 def reference(kernel, size, dtype):
     """The results of the loops in float64: in Python where that is a moment, else compiled unchanged, and kept."""
     given = _each(lambda a: a.astype(np.float64) if a.dtype.kind == "f" else a, arguments(kernel, size, dtype))
-    if work(kernel, size).steps <= 20_000:
+    steps = work(kernel, size).steps
+    if steps <= 20_000:
         return results(kernel, plain(getattr(loops, kernel)), given)
-    function = plain(getattr(kernel_set("loops compiled"), kernel))
+    function = plain(getattr(kernel_set(defines(steps)), kernel))
     return kept(f"{kernel} {size} {dtype}", lambda: results(kernel, function, given))
 
 

@@ -82,31 +82,3 @@ def test_loops_that_would_take_minutes_are_skipped_visibly(workloads):
     with pytest.raises(NotImplementedError, match="loops would take too long"):
         workloads.skip_slow("loops", 10**9)
     workloads.skip_slow("jit", 10**12)
-
-
-def test_what_counts_as_a_change(monkeypatch):
-    pytest.importorskip("asv")
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import compare
-
-    def measured(value, samples=None, unit="seconds", version="1"):
-        value = float(np.median(samples)) if samples else value
-        stats = samples and {"ci_99_a": 0.9 * value, "ci_99_b": 1.1 * value, "q_25": 0.95 * value, "q_75": 1.05 * value}
-        return compare.Measured(value, stats, samples, unit, version)
-
-    def times(centre):
-        return measured(0, [centre * (1 + 0.01 * k) for k in range(-5, 6)])
-
-    def changed(before, after):
-        return compare.changed(before, after, 1.3, 20e-6)
-
-    assert changed(times(1e-3), times(2e-3)) and changed(times(2e-3), times(1e-3))
-    assert not changed(times(1e-3), times(1.2e-3))  # below the factor
-    assert not changed(times(1e-5), times(2e-5))  # 10 us are less than the least duration
-    noisy = measured(0, [1e-3, 1.1e-3, 3e-3, 2e-3, 1.2e-3, 2.8e-3])
-    assert not changed(times(1.3e-3), noisy)  # the samples overlap
-    assert changed(times(1e-3), measured(None)) and not changed(measured(None), times(1e-3))
-    assert not changed(times(1e-3), measured(float("nan")))
-    assert changed(measured(0.5, unit="ratio"), measured(1.0, unit="ratio"))
-    assert not changed(measured(0.5, unit="ratio"), measured(0.7, unit="ratio"))
-    assert not changed(times(1e-3), times(2e-3)._replace(version="2"))

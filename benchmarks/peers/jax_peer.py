@@ -1,5 +1,7 @@
 """JAX: a step compiled by jit and called from Python, and a whole epoch in one compiled scan with donated buffers."""
 
+import math
+
 import numpy as np
 
 from . import data
@@ -89,8 +91,9 @@ class _Training:
             return (each(lambda w, g: w - rate * g, p, g), kept), cost
         m, v, t = kept
         t = t + 1
-        root = jnp.sqrt(1 - BETA2**t)
-        factor, epsilon = rate * root / (1 - BETA1**t), EPSILON * root
+        # expm1: in float32 the difference 1 - beta2^t would lose half of its digits.
+        root = jnp.sqrt(-jnp.expm1(t * math.log(BETA2)))
+        factor, epsilon = -rate * root / jnp.expm1(t * math.log(BETA1)), EPSILON * root
         m = each(lambda m, g: BETA1 * m + (1 - BETA1) * g, m, g)
         v = each(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, v, g)
         p = each(lambda w, m, v: w - factor * m / (jnp.sqrt(v) + epsilon), p, m, v)

@@ -135,6 +135,8 @@ def markdown(document):
         f"FMA peak of one thread: {peaks or 'not measured'}.",
         "; ".join(f"{name} {version}" for name, version in document["versions"].items()) + ".",
     ]
+    if document["vectors"]:
+        lines.append(f"Every framework held to vectors of {document['vectors']} bits.")
     lines += [f"Not measured: {name} ({why})." for name, why in document["missing"].items()]
     lines += [
         "",

@@ -15,6 +15,7 @@ FRAMEWORKS = ("jitprop", "torch", "jax", "sklearn", "numpy", "onnxruntime")
 FOREIGN = (
     "OPENBLAS_", "GOTO_", "BLIS_", "MKL_", "NVPL_", "OMP_", "GOMP_", "KMP_", "NUMBA_", "XLA_", "JAX_", "NPROC",
     "ONEDNN_", "DNNL_", "ATEN_", "TORCHINDUCTOR_", "TORCH_COMPILE", "TF_", "ORT_",
+    "NPY_DISABLE_CPU", "NPY_ENABLE_CPU",
 )  # fmt: skip
 
 
@@ -49,34 +50,50 @@ def flags():
     return set(found[1].split()) if found else set()
 
 
-def _openblas():
+def _openblas(vectors):
     """OpenBLAS as it detects the processor, and held to each kind that the processor can run.
 
     Where it does not know a processor it takes an older kind, and the kernels of another are sometimes faster.
     """
     able = flags()
     kinds = {"avx2": ("Haswell", "Zen"), "avx512vl": ("SkylakeX",), "avx512_bf16": ("Cooperlake",)}
+    if vectors == 256:
+        return [(kind, {"OPENBLAS_CORETYPE": kind}) for kind in kinds["avx2"]]
     named = [kind for flag, names in kinds.items() if flag in able for kind in names]
     return [("", {})] + [(kind, {"OPENBLAS_CORETYPE": kind}) for kind in named]
 
 
-def settings(framework, threads):
-    """The settings to try of a framework."""
+# What holds a framework to vectors of 256 bits on a processor with wider ones. ONNX Runtime offers nothing for it.
+HELD = {
+    "jitprop": {"NUMBA_CPU_FEATURES": "-avx512f,-avx512vl,-avx512bw,-avx512dq,-avx512cd"},
+    "torch": {"MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
+    "jax": {"XLA_FLAGS": "--xla_cpu_max_isa=AVX2"},
+    "numpy": {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"},
+    "sklearn": {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"},
+}
+
+
+def settings(framework, threads, vectors=None):
+    """The settings to try of a framework; with `vectors` 256, held to vectors of so many bits. None: it cannot be."""
+    if vectors is not None and framework not in HELD:
+        return []
     common = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    if vectors is not None:
+        common |= HELD[framework]
     if framework in ("numpy", "sklearn"):
-        return [Setting(framework, name, common | held) for name, held in _openblas()]
+        return [Setting(framework, name, common | held) for name, held in _openblas(vectors)]
     if framework == "jax":
         common["NPROC"] = str(threads)  # of XLA's own pool
         eigen = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"
-        wide = f"{eigen} --xla_cpu_prefer_vector_width=512"
-        found = [Setting(framework, "", common | {"XLA_FLAGS": eigen})]
-        if "avx512f" in flags():
+        plain = f"{eigen} {common.get('XLA_FLAGS', '')}".strip()
+        found = [Setting(framework, "", common | {"XLA_FLAGS": plain})]
+        if vectors is None and "avx512f" in flags():
+            wide = f"{eigen} --xla_cpu_prefer_vector_width=512"
             found.append(Setting(framework, "512-bit", common | {"XLA_FLAGS": wide}))
         return found
     if framework == "jitprop":
-        return [Setting(framework, "", common | {"NUMBA_NUM_THREADS": str(threads)})]
+        common["NUMBA_NUM_THREADS"] = str(threads)
     if framework == "torch":
         # Compiling in this process leaves no other process running beside it.
-        common |= {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
-        return [Setting(framework, "", common)]
+        common["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     return [Setting(framework, "", common)]

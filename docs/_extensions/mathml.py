@@ -24,10 +24,12 @@ _REWRITTEN = (
     (re.compile(r"\\lvert\b"), r"\\left|"),
     (re.compile(r"\\rvert\b"), r"\\right|"),
 )
-# What browsers would set apart: the two sides of a stroke, a prime, and the largest of some numbers.
+# What browsers would set apart: the two sides of a stroke, a prime, the bars of a norm (and stretch one of them), the
+# largest of some numbers, and a minus that belongs to one.
 _TIGHT = (
-    (re.compile(r"<mo(?: stretchy=\"false\")?>([/'])</mo>"), r'<mo lspace="0" rspace="0" stretchy="false">\1</mo>'),
-    (re.compile(r"<mo>max</mo>"), "<mi>max</mi>"),
+    (re.compile(r"<mo[^>]*>([/'\u2016])</mo>"), r'<mo lspace="0" rspace="0" stretchy="false">\1</mo>'),
+    (re.compile(r"<mo>(max|min)</mo>"), r"<mi>\1</mi>"),
+    (re.compile(r"(<mo[^>]*>[,(=]</mo>\s*)<mo>\u2212</mo>"), '\\1<mo form="prefix">\u2212</mo>'),
 )
 _PUNCTUATION = re.compile(r"[,.;:?!)]")
 

@@ -10,11 +10,20 @@ import types
 
 import numpy as np
 
-from .contract import ACTIVATIONS, COEFFICIENTS, KERNELS, dropout_key, parse
+from .contract import ACTIVATIONS, COEFFICIENTS, KERNELS, OUTPUTS, dropout_key, parse
 from .doors import checked, plain
 from .results import check_results
 
-__all__ = ["backward", "clipped", "complete", "forward", "layer_backward", "layer_forward", "train_epoch"]
+__all__ = [
+    "backward",
+    "clipped",
+    "complete",
+    "forward",
+    "layer_backward",
+    "layer_forward",
+    "network_forward",
+    "train_epoch",
+]
 
 _STEP, _DECAY, _L2, _GAIN1, _GRADIENT_SHARE, _GAIN2, _CLIP_VALUE, _CLIP_NORM = (
     COEFFICIENTS.index(name)
@@ -139,6 +148,29 @@ def forward(kernels, parameters, X, activations, drop=None):
             A = drop(A, l)
         caches.append((Z, A))
     return caches, plain(kernels.linear_forward)(parameters[-2], A, parameters[-1])
+
+
+def network_forward(kernels, parameters, X, activations, output=None):
+    """Forward through the network, keeping nothing: A[L], or Z[L] where no output is named.
+
+    Parameters
+    ----------
+    kernels, parameters, activations
+        As for `forward`; the sets' own functions do not have the first.
+    X : ndarray, shape (n0, m)
+        A[0]; its rows or its columns are contiguous.
+    output : str, optional
+        A row of `contract.OUTPUTS`.
+
+    Returns
+    -------
+    ndarray, shape (n[L], m)
+    """
+    A = np.ascontiguousarray(X)
+    for l, activation in enumerate(activations, start=1):
+        _, A = plain(kernels.layer_forward)(parameters[2 * l - 2], A, parameters[2 * l - 1], activation)
+    Z = plain(kernels.linear_forward)(parameters[-2], A, parameters[-1])
+    return Z if output is None else plain(getattr(kernels, parse(output, OUTPUTS, "output")[0]))(Z)
 
 
 def backward(kernels, parameters, X, caches, dZ, activations, drop=None):
@@ -299,4 +331,9 @@ def train_epoch(
     return np.array(costs)
 
 
-_COMPOSITIONS = {"layer_forward": layer_forward, "layer_backward": layer_backward, "train_epoch": train_epoch}
+_COMPOSITIONS = {
+    "layer_forward": layer_forward,
+    "layer_backward": layer_backward,
+    "network_forward": network_forward,
+    "train_epoch": train_epoch,
+}

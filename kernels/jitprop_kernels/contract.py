@@ -141,6 +141,7 @@ KERNELS = (
     "output_head",
     "dropout",
     "update",
+    "network_forward",
     "train_epoch",
 )
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .contract import ACTIVATIONS, COEFFICIENTS, RULES, parse, parse_loss
+from .contract import ACTIVATIONS, COEFFICIENTS, OUTPUTS, RULES, parse, parse_loss
 
 __all__ = ["CHECKS", "checked", "describe", "plain"]
 
@@ -317,30 +317,47 @@ def _check_order(order, m):
     return order.size
 
 
+def _check_layers(parameters, activations, n, dtype, check):
+    """Check W1, b1, ..., WL, bL of a network of n features with `check`, and the names; returns n[L]."""
+    if len(parameters) < 2 or len(parameters) % 2:
+        raise ValueError(f"parameters must be [W1, b1, ..., WL, bL], got {len(parameters)} arrays")
+    for l, (W, b) in enumerate(zip(parameters[::2], parameters[1::2], strict=True), start=1):
+        check(f"W{l}", W, (None, n), dtype)
+        n = W.shape[0]
+        check(f"b{l}", b, (n, 1), dtype)
+        _column(f"b{l}", b, n, dtype)
+    layers = len(parameters) // 2
+    if len(activations) != layers - 1:
+        raise ValueError(f"activations has {len(activations)} names, {layers - 1} hidden layers need one each")
+    for activation in activations:
+        parse(activation, ACTIVATIONS, "activation")
+    return n
+
+
+def _network_forward(parameters, X, activations, output=None):
+    _plain_floats("X", X)
+    columns = X.ndim == 2 and X.shape[1] > 1 and X.strides[1] != X.itemsize
+    if columns and (X.strides[0] != X.itemsize and X.shape[0] > 1):
+        raise ValueError(f"X must have contiguous rows or columns, got strides {X.strides}")
+    matrix("X", X.T if columns else X)
+    _check_layers(parameters, activations, X.shape[0], X.dtype, matrix)
+    if output is not None:
+        parse(output, OUTPUTS, "output")
+
+
 def _train_epoch(
     parameters, X, Y, order, batch_size, activations, output, loss, rule, state, coefficients,
     l2=0.0, dropout=None, key=0, sample_weight=None,
 ):  # fmt: skip
-    if len(parameters) < 2 or len(parameters) % 2:
-        raise ValueError(f"parameters must be [W1, b1, ..., WL, bL], got {len(parameters)} arrays")
-    layers = len(parameters) // 2
     if not isinstance(X, np.ndarray) or X.dtype.char not in "fd" or not X.dtype.isnative:
         raise TypeError(f"X must be a float32 or float64 array, got {describe(X)}")
     if X.ndim != 2 or not (X.flags.c_contiguous or X.flags.f_contiguous):
         raise ValueError(f"X must have two dimensions and be C- or F-contiguous, got {describe(X)}")
     if X.size == 0:
         raise ValueError(f"X is empty: shape {X.shape}")
-    n, m = X.shape
-    for l in range(layers):
-        W, b = parameters[2 * l], parameters[2 * l + 1]
-        writable(f"W{l + 1}", W, (None, n), X.dtype)
-        n = W.shape[0]
-        writable(f"b{l + 1}", b, (n, 1), X.dtype)
-        _column(f"b{l + 1}", b, n, X.dtype)
-    if len(activations) != layers - 1:
-        raise ValueError(f"activations has {len(activations)} names, {layers - 1} hidden layers need one each")
-    for activation in activations:
-        parse(activation, ACTIVATIONS, "activation")
+    m = X.shape[1]
+    n = _check_layers(parameters, activations, X.shape[0], X.dtype, writable)
+    layers = len(parameters) // 2
     _, name, _ = parse_loss(loss, output)
     check_targets(Y, name, n, m, X.dtype)
     check_sample_weight(sample_weight, m, X.dtype)
@@ -381,5 +398,6 @@ CHECKS: dict[str, Callable[..., None]] = {
     "output_head": _output_head,
     "dropout": _dropout,
     "update": _update,
+    "network_forward": _network_forward,
     "train_epoch": _train_epoch,
 }

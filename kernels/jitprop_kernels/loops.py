@@ -581,6 +581,12 @@ def _update(parameter, gradient, m, v, coefficients):
 
 
 @checked
+def network_forward(parameters, X, activations, output=None):
+    """Forward through the network: A[L], or Z[L] where no output is named; see `composition.network_forward`."""
+    return composition.network_forward(_this, parameters, X, activations, output)
+
+
+@checked
 def train_epoch(
     parameters, X, Y, order, batch_size, activations, output, loss, rule, state, coefficients,
     l2=0.0, dropout=None, key=0, sample_weight=None,

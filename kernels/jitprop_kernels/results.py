@@ -140,6 +140,10 @@ def _layer_backward(dZ, W, A_prev, Z_prev, activation_prev):
     return W.dtype, {"dW": W.shape, "db": (W.shape[0], 1), "dZ_prev": dZ_prev}
 
 
+def _network_forward(parameters, X, activations, output=None):
+    return X.dtype, {"Z" if output is None else "A": (parameters[-2].shape[0], X.shape[1])}
+
+
 def _output_head(Z, Y, loss, output, sample_weight=None):
     return Z.dtype, {"cost": NUMBER, "dZ": Z.shape}
 
@@ -168,5 +172,6 @@ CHECKS = {
     "output_head": _arrays(_output_head),
     "dropout": _arrays(_dropout),
     "update": _update,
+    "network_forward": _arrays(_network_forward),
     "train_epoch": _train_epoch,
 }

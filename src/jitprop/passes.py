@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from jitprop_kernels import composition
+from jitprop_kernels.doors import plain
 
 from .architecture import Architecture
 from .checks import Array, cast
@@ -46,12 +47,12 @@ def block_columns(architecture: Architecture) -> int:
 
 
 def blocks(X: Array, architecture: Architecture) -> Iterator[tuple[slice, Array]]:
-    """Slices of columns and, for each, the C-contiguous block of X in the network's dtype, checked to be
-    finite."""
+    """Slices of columns and, for each, the block of X in the network's dtype, checked to be finite; its rows or
+    its columns are contiguous."""
     m, width = X.shape[1], block_columns(architecture)
     for start in range(0, m, width):
         columns = slice(start, min(start + width, m))
-        yield columns, np.ascontiguousarray(cast("X", X[:, columns], architecture.dtype, start))
+        yield columns, cast("X", X[:, columns], architecture.dtype, start)
 
 
 def _weighted_blocks(
@@ -79,13 +80,12 @@ def penalty(parameters: list[Array]) -> float:
 @_unwarned
 def outputs(kernels: Any, parameters: list[Array], architecture: Architecture, X: Array) -> Array:
     """A[L], (n[L], m)."""
-    m = X.shape[1]
-    A = np.empty((architecture.units[-1], m), architecture.dtype)
-    output = getattr(kernels, architecture.output)
-    for columns, block in blocks(X, architecture):
-        _, Z = composition.forward(kernels, parameters, block, architecture.activations)
-        A[:, columns] = output(Z)
-    return A
+    forward = plain(kernels.network_forward)
+    parts = [
+        forward(parameters, block, architecture.activations, architecture.output)
+        for _, block in blocks(X, architecture)
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 def predictions(A: Array, architecture: Architecture) -> Array:
@@ -112,7 +112,7 @@ def mean_loss(
     """sum(w loss) / sum(w), without the L2 term, summed in float64."""
     sums = 0.0
     for block, y, weight, total in _weighted_blocks(X, Y, sample_weight, architecture):
-        _, Z = composition.forward(kernels, parameters, block, architecture.activations)
+        Z = plain(kernels.network_forward)(parameters, block, architecture.activations)
         sums += total * kernels.output_head(Z, y, architecture.loss, architecture.output, weight)[0]
     return sums / total_weight(X.shape[1], sample_weight)
 
@@ -135,6 +135,7 @@ def gradients(
     sums = [np.zeros(parameter.shape) for parameter in parameters]
     activations, output, loss = architecture.activations, architecture.output, architecture.loss
     for block, y, weight, total in _weighted_blocks(X, Y, sample_weight, architecture):
+        block = np.ascontiguousarray(block)
         caches, Z = composition.forward(kernels, parameters, block, activations)
         _, dZ = kernels.output_head(Z, y, loss, output, weight)
         found = composition.backward(kernels, parameters, block, caches, dZ, activations)
@@ -162,7 +163,7 @@ def evaluate(
     squares = np.zeros(architecture.units[-1])
     output = getattr(kernels, architecture.output)
     for block, y, weight, total in _weighted_blocks(X, Y, sample_weight, architecture):
-        _, Z = composition.forward(kernels, parameters, block, architecture.activations)
+        Z = plain(kernels.network_forward)(parameters, block, architecture.activations)
         loss_sum += total * kernels.output_head(Z, y, architecture.loss, architecture.output, weight)[0]
         found = predictions(output(Z), architecture)
         w = np.ones(y.shape[1]) if weight is None else weight[0].astype(np.float64)

@@ -25,6 +25,7 @@ __all__ = ["Pace", "Steps"]
 # What is drawn from one seed ends in a number of its own, see SPLIT: with none or with 0 at the end, the stream
 # of the first epoch would be that of the initial values.
 MASKS, PERMUTATION = 2, 3
+MOST = 4096  # steps of a slice, each of which has a row of coefficients
 SLICE = 0.05  # seconds that a call of train_epoch should take
 GROWTH = 8  # how much longer a slice may be than the one before: the first one's time may be the compiler's
 SMALL = 2**16  # elements of X that cost less to gather than a call of the kernels
@@ -266,4 +267,4 @@ class Pace:
     def observe(self, steps: int, seconds: float) -> None:
         self.seconds = seconds / steps
         fitting = SLICE / max(self.seconds, 1e-9)
-        self.steps = max(1, int(min(fitting, GROWTH * self.steps)))
+        self.steps = max(1, int(min(fitting, GROWTH * self.steps, MOST)))

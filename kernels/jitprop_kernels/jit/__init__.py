@@ -26,6 +26,7 @@ from .elementwise import (
     tanh_derivative,
 )
 from .epoch import train_epoch
+from .forward import network_forward
 from .layers import (
     dot,
     dropout,
@@ -54,6 +55,7 @@ __all__ = [
     "linear_derivative",
     "linear_forward",
     "logistic_gradient",
+    "network_forward",
     "output_head",
     "relu",
     "relu_derivative",

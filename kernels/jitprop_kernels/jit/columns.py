@@ -23,28 +23,23 @@ from .steps import SPLIT_PANELS, SPLIT_ROWS
 
 __all__ = ["ColumnPlan"]
 
-_NARROW = 32  # units of a first layer up to which panels of its input are not paid back
-_WIDE = 128  # features from which on that may be so
-
 
 class ColumnPlan(Plan):
     """A plan for batches of many examples."""
 
     def sizes(self):
-        NR, VL, L = self.tile.NR, self.tile.VL, self.L
-        self.wide = self.examples_are_rows and self.units[0] >= _WIDE and self.units[1] <= _NARROW
-        filled = [-(-n // VL) * VL for n in self.units]  # a transposition fills its last rows up to whole vectors
-        self.panel = [n * NR for n in filled]
+        NR, L = self.tile.NR, self.L
+        self.wide = self.examples_are_rows and steps.wide(self.units)
+        self.panel = [n * NR for n in self.units]
         # Z[L] and dZ[L] are matrices, as heads want them.
-        sizes = dict.fromkeys((f"A{L}", f"G{L}"), self.size * filled[L] * self.stride)
+        sizes = dict.fromkeys((f"A{L}", f"G{L}"), self.size * self.units[L] * self.stride)
         for l in range(L):
-            sizes[f"A{l}"] = self.size * self.padded * filled[l]
-            sizes[f"T{l}"] = self.size * self.padded * -(-self.units[l] // NR) * NR
-            sizes[f"G{l}"] = sizes[f"A{l}"] if l else 0
+            sizes |= dict.fromkeys((f"A{l}", f"T{l}", f"G{l}"), self.size * self.padded * self.units[l])
+        sizes["G0"] = 0
         if self.examples_are_rows:
             sizes["T0"] = 0 if self.in_place else self.size * self.padded * self.feature_stride
         if self.wide:
-            sizes["Z1"] = self.size * self.padded * filled[1]
+            sizes["Z1"] = self.size * self.padded * self.units[1]
         if self.wide or (self.in_place and not self.examples_are_rows):
             sizes["A0"] = 0
         return sizes
@@ -59,12 +54,15 @@ class ColumnPlan(Plan):
         return self.address[f"{name}{l}"], self.panel[l], NR
 
     def turned(self, l):
-        """A[l] with examples as rows: address, numbers from block to block of units, from example to example."""
+        """A[l] with examples as rows, in blocks of NR units.
+
+        Address, numbers from block to block, from example to example, and the latter in a last block of fewer units.
+        """
         NR = self.tile.NR
         if l == 0 and self.examples_are_rows:
             address, stride = self.X[:2] if self.in_place else (self.address["T0"], self.feature_stride)
-            return address, NR, stride
-        return self.address[f"T{l}"], self.padded * NR, NR
+            return address, NR, stride, stride
+        return self.address[f"T{l}"], self.padded * NR, NR, self.units[l] % NR
 
     def gather(self, tape, count):
         """Panels and rows of the batch's examples, after dropout of the input."""
@@ -94,17 +92,15 @@ class ColumnPlan(Plan):
     def first(self, tape, count):
         """Z[1] of a wide X, from its rows."""
         n, k, W = self.units[1], self.units[0], self.W[0]
-        x, _, stride = self.turned(0)
+        x, _, stride, _ = self.turned(0)
         G = self.panels("G", 1)
-        row = -(-n // self.tile.VL) * self.tile.VL
-        Z = (G[0], 1) if n == 1 and self.L == 1 else (self.address["Z1"], row)
+        Z = (G[0], 1) if n == 1 and self.L == 1 else (self.address["Z1"], n)
         tape.add(*steps.row_product(self.dtype, n, k, count, self.tile.NR, (x, stride), W[:2], self.b[0][0], Z))
         if Z[0] != G[0]:
             tape.add(*steps.turn_rows(self.dtype, self.tile, n, count, *Z, *G))
         if self.L > 1:
             block, parameter = self.activation(1, activations.PAIR)
-            A = self.address["A1"]
-            tape.add(*steps.apply(self.dtype, self.tile, n, count, block, G[0], A, self.panel[1], parameter))
+            tape.add(*steps.apply(self.dtype, self.tile, n, count, block, G, self.panels("A", 1), parameter))
 
     def forward(self, tape, l, count, split):
         """Z[l], and of hidden layers A[l] and g'(Z[l])."""

@@ -13,9 +13,9 @@ from ..contract import COEFFICIENTS, RULES, parse
 from ..doors import checked
 from . import compiling
 from .columns import ColumnPlan
-from .launch import address_of, launch, launcher
+from .launch import address_of, launcher
 from .rows import RowPlan
-from .tapes import REGION, player
+from .tapes import play, player
 from .tile import tile
 from .vectors import vector_at
 
@@ -27,12 +27,6 @@ _COLUMNS = len(COEFFICIENTS)
 
 # The record of the running step, which tasks read: see `batches` and `optimizers`.
 _COEFFICIENTS, _L2, _FACTOR, _CHOSEN, _NUMBER, _FOLLOWING = range(6)
-
-
-@compiling.jit
-def _play(launcher, player, regions, first, last):
-    for r in range(first, last):
-        launch(launcher, player, regions.ctypes.data + r * REGION * 8, regions[r, REGION - 1])
 
 
 @compiling.jit
@@ -60,24 +54,24 @@ def _steps(
         step[_COEFFICIENTS], step[_CHOSEN], numbers[_FACTOR] = row, order + s * batch * 8, 1.0
         step[_NUMBER] = int(vector_at(row, _COLUMNS, 0.0)[_STEP])
         step[_FOLLOWING] = min(batch, visited - s * batch - count)
-        _play(launcher, player, regions, 0, gathered)
+        play(launcher, player, regions, 0, gathered)
         total = 0.0
         for j in range(count):
             total += weights[j]
         if total == 0.0:  # no example counts, so there is nothing to average and nothing to learn
             costs[s] = 0.0
             continue
-        _play(launcher, player, regions, gathered, headed)
+        play(launcher, player, regions, gathered, headed)
         costs[s] = _cost(weights, losses, squares, count, total, l2)
         if not math.isfinite(costs[s]):
             return s + 1
         numbers[_L2] = l2 / total
-        _play(launcher, player, regions, headed, summed)
+        play(launcher, player, regions, headed, summed)
         if norms.size > 0:
             norm, most = math.sqrt(norms.sum()), vector_at(row, _COLUMNS, 0.0)[_CLIP_NORM]
             if not norm <= most:  # so that a nan stays
                 numbers[_FACTOR] = most / norm
-        _play(launcher, player, regions, summed, len(regions))
+        play(launcher, player, regions, summed, len(regions))
     return costs.size
 
 

@@ -2,7 +2,7 @@
 
 A panel holds NR columns, row after row, so that the tile walks through memory without a gap. `pack` copies columns of a
 matrix whose rows are contiguous, `transpose` takes them from rows: the columns of A^T are the rows of A. Columns that
-are missing in the last panel are zeros.
+are missing in the last panel are not written, and the tile does not read them.
 """
 
 import functools
@@ -18,21 +18,16 @@ __all__ = ["pack", "transpose"]
 
 @register_jitable
 def pack(source, stride, rows, columns, panel, NR, one):
-    """Copy `rows` x `columns` numbers at `source` into a panel, each row filled up with zeros to NR."""
+    """Copy `rows` x `columns` numbers at `source` into a panel."""
     for p in range(rows):
         inner = vector_at(source + p * stride * size_of(one), columns, one)
-        outer = vector_at(panel + p * NR * size_of(one), NR, one)
+        outer = vector_at(panel + p * NR * size_of(one), columns, one)
         for j in range(columns):
             outer[j] = inner[j]
-        for j in range(columns, NR):
-            outer[j] = 0
 
 
 def _transposing(masked):
-    """An intrinsic that transposes VL x VL numbers in registers; `masked` where some rows or columns are missing.
-
-    The target is written whole, zeros where nothing came.
-    """
+    """An intrinsic that transposes VL x VL numbers in registers; `masked` where some rows or columns are missing."""
 
     def emit(builder, arguments, scalar):
         source, stride, rows, columns, target, target_stride = arguments
@@ -44,7 +39,9 @@ def _transposing(masked):
                 mask = vectors.mask(builder.select(builder.icmp_signed("<", I64(i), rows), columns, none))
             lines.append(vectors.load(builder.add(source, builder.mul(stride, I64(i))), mask))
         for i, line in enumerate(vectors.transpose(lines)):
-            vectors.store(line, builder.add(target, builder.mul(target_stride, I64(i))))
+            if masked:
+                mask = vectors.mask(builder.select(builder.icmp_signed("<", I64(i), columns), rows, none))
+            vectors.store(line, builder.add(target, builder.mul(target_stride, I64(i))), mask)
 
     @intrinsic
     def block(typingctx, source, stride, rows, columns, target, target_stride, like):
@@ -67,10 +64,7 @@ _transpose_whole, _transpose_masked = _transposing(False), _transposing(True)
 
 @register_jitable
 def transpose(source, stride, rows, columns, target, target_stride, VL, one):
-    """Write the transpose of `rows` x `columns` numbers at `source` to `target`.
-
-    The target needs room for both sizes rounded up to VL: it is written in whole blocks, filled up with zeros.
-    """
+    """Write the transpose of `rows` x `columns` numbers at `source` to `target`, and nothing beside it."""
     size = size_of(one)
     for p in range(0, columns, VL):
         for i in range(0, rows, VL):

@@ -168,8 +168,9 @@ class Plan:
     def gradients(self, tape, l, count, threads, D, A):
         """dW[l] and db[l], and unless the norm of all gradients is wanted first, the update of W[l] and b[l].
 
-        D is dZ[l]: (address, numbers from row to row, from example to example, examples without a gap, gap); A is
-        A[l-1] with examples as rows: (address, numbers from block to block of NR units, from example to example).
+        D is dZ[l]: (address, numbers from row to row, from example to example, examples without a gap, gap). A is
+        A[l-1] with examples as rows: (address, numbers from block to block of NR units, from example to example, and
+        the latter in a last block of fewer units).
         """
         n, k = self.units[l], self.units[l - 1]
         place, row, column, group, jump = D

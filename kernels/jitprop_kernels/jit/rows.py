@@ -20,14 +20,14 @@ class RowPlan(Plan):
     """A plan for batches of few examples."""
 
     def sizes(self):
-        NR, VL, L = self.tile.NR, self.tile.VL, self.L
-        filled = -(-self.batch // VL) * VL
-        sizes = {f"{name}{l}": self.size * filled * self.pad(self.units[l]) for l in range(1, L + 1) for name in "AGD"}
+        NR, L = self.tile.NR, self.L
+        sizes = {
+            f"{name}{l}": self.size * self.batch * self.pad(self.units[l]) for l in range(1, L + 1) for name in "AGD"
+        }
         del sizes[f"A{L}"]
-        columns = self.size * -(-self.units[L] // VL) * VL * NR
-        sizes |= {"Z": columns, "dZ": columns}
+        sizes |= dict.fromkeys(("Z", "dZ"), self.size * self.units[L] * NR)
         if not (self.in_place and self.examples_are_rows):
-            sizes["T0"] = self.size * filled * self.pad(self.units[0])
+            sizes["T0"] = self.size * self.batch * self.feature_stride
         if not self.in_place and not self.examples_are_rows:
             sizes["A0"] = self.size * self.units[0] * NR
         return sizes
@@ -37,14 +37,14 @@ class RowPlan(Plan):
         return self.address[f"{name}{l}"], self.pad(self.units[l])
 
     def turned(self, l):
-        """A[l]: address, numbers from block to block of NR units, from example to example."""
+        """A[l] as blocks of NR units: address, numbers from block to block, from example to example, and again."""
         if l:
             address, row = self.layer("A", l)
         elif self.in_place and self.examples_are_rows:
             address, row = self.X[:2]
         else:
             address, row = self.address["T0"], self.feature_stride
-        return address, self.tile.NR, row
+        return address, self.tile.NR, row, row
 
     def gather(self, tape, count):
         """The examples of the batch as rows, after dropout of the input."""
@@ -63,7 +63,7 @@ class RowPlan(Plan):
 
     def forward(self, tape, l, count, threads):
         """Z[l], and of hidden layers A[l] and g'(Z[l])."""
-        n, k, (x, _, row) = self.units[l], self.units[l - 1], self.turned(l - 1)
+        n, k, (x, _, row, _) = self.units[l], self.units[l - 1], self.turned(l - 1)
         G = self.layer("G", l)
         tape.cut(1)
         tape.add(*steps.row_product(self.dtype, n, k, count, 0, (x, row), self.W[l - 1][:2], self.b[l - 1][0], G))

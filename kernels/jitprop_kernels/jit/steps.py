@@ -38,6 +38,7 @@ __all__ = [
     "turn",
     "turn_rows",
     "weight_gradients",
+    "wide",
 ]
 
 # How threads share a product: each takes panels, or where there are too few of these, rows.
@@ -45,8 +46,9 @@ SPLIT_PANELS, SPLIT_ROWS = range(2)
 
 DEPTH = 1024  # terms of a sum that are added up at a time: 128 KiB of a float32 panel
 _LENGTH = 32_768  # the same where vectors run along the sum
+_WIDE, _NARROW = 128, 32  # features from which, units up to which that may be so: see `wide`
 _CHUNK = 98_304  # numbers of the left operand that stay in the second level of cache while panels pass by
-SCRATCH = 20  # entry of a record of `weight_gradients`
+SCRATCH = 21  # entry of a record of `weight_gradients`
 _STEP_ENTRY = 6  # of `optimizers.update_record`
 _RATE, _DECAY, _SHARE = (COEFFICIENTS.index(name) for name in ("rate", "decay", "gradient_share"))
 
@@ -115,6 +117,11 @@ def product(dtype, tile, n, k, count, split, A, B, C, bias=0, block=0, other=(0,
     return compiled_task(_product, dtype), record
 
 
+def wide(units):
+    """Whether a network has so many features and so few units in its first layer that panels of X are not paid back."""
+    return units[0] >= _WIDE and units[1] <= _NARROW
+
+
 def _row_product(record, t, tasks, one):
     dots, MR, NR, n, k, count, grain, x, x_row, w, w_row, bias, z, z_row = unpack(record, 14)
     size = size_of(one)
@@ -149,8 +156,9 @@ def _turn(record, t, tasks, one):
     p0, p1 = _part((count + NR - 1) // NR, t, tasks)
     for p in range(p0, p1):
         for i in range(0, n, NR):
-            source, target = a + (p * a_panel + i * a_row) * size, out + (i // NR * out_block + p * NR * NR) * size
-            transpose(source, a_row, min(NR, n - i), min(NR, count - p * NR), target, NR, VL, one)
+            units = min(NR, n - i)
+            source, target = a + (p * a_panel + i * a_row) * size, out + (i // NR * out_block + p * NR * units) * size
+            transpose(source, a_row, units, min(NR, count - p * NR), target, units, VL, one)
 
 
 def turn(dtype, tile, n, count, a, a_panel, a_row, out, out_block):
@@ -173,38 +181,42 @@ def turn_rows(dtype, tile, n, count, x, x_stride, out, out_panel, out_row):
 
 
 def _apply(record, t, tasks, one):
-    block, x, y, panel, n, count, NR, parameter = unpack(record, 8)
+    block, x, x_panel, x_row, y, y_panel, y_row, n, count, NR, parameter = unpack(record, 11)
     p0, p1 = _part((count + NR - 1) // NR, t, tasks)
     for p in range(p0, p1):
-        place = p * panel * size_of(one)
-        call_address(block, x + place, NR, y + place, NR, 1, n * NR, float_of(parameter))
+        X, Y = x + p * x_panel * size_of(one), y + p * y_panel * size_of(one)
+        if x_row == NR and y_row == NR:  # the rows of a panel follow each other
+            call_address(block, X, NR, Y, NR, 1, n * NR, float_of(parameter))
+        else:
+            call_address(block, X, x_row, Y, y_row, n, min(NR, count - p * NR), float_of(parameter))
 
 
-def apply(dtype, tile, n, count, block, x, y, panel, parameter):
-    """The task that applies a block to panels of n rows."""
-    return compiled_task(_apply, dtype), [block, x, y, panel, n, count, tile.NR, bits(parameter)]
+def apply(dtype, tile, n, count, block, X, Y, parameter):
+    """The task that applies a block to n rows of panels X and Y, places as in `product`."""
+    return compiled_task(_apply, dtype), [block, *X, *Y, n, count, tile.NR, bits(parameter)]
 
 
 def _weight_gradients(record, t, tasks, one):
     (
-        tile, NR, n, k, step, count, split, d, d_row, d_column, group, jump, b, b_block, b_row,
+        tile, NR, n, k, step, count, split, d, d_row, d_column, group, jump, b, b_block, b_row, b_last,
         c, c_row, buffer, update, copied, scratch, scratch_size,
-    ) = unpack(record, 22)  # fmt: skip
+    ) = unpack(record, 23)  # fmt: skip
     size, mean, own = size_of(one), 1.0 / count, scratch + t * scratch_size
     panel = own + step * NR * size
     i0, i1, f0, f1 = _share(n, step, (k + NR - 1) // NR, split, t, tasks)
     alpha, beta = cast(mean, one), one - one
     if buffer == 0 and update == 0:
-        coefficients, l2 = unpack(unpack(record + (22 + _STEP_ENTRY) * 8, 1)[0], 2)
+        coefficients, l2 = unpack(unpack(record + (23 + _STEP_ENTRY) * 8, 1)[0], 2)
         numbers = vector_at(coefficients, len(COEFFICIENTS), 0.0)
         rate = numbers[_RATE] * numbers[_SHARE]
         alpha, beta = cast(-rate * mean, one), cast(numbers[_DECAY] - rate * float_of(l2), one)
     chunk = max(1, _CHUNK // (step * min(DEPTH, count))) * step
     for r0 in range(i0, i1, chunk):
         for f in range(f0, f1):
-            columns, right, right_row = min(NR, k - f * NR), b + f * b_block * size, b_row
+            columns, right = min(NR, k - f * NR), b + f * b_block * size
+            right_row = b_row if columns == NR else b_last
             if copied != 0:
-                pack(right, b_row, count, columns, panel, NR, one)
+                pack(right, right_row, count, columns, panel, NR, one)
                 right, right_row = panel, NR
             for i in range(r0, min(i1, r0 + chunk), step):
                 rows, place, place_row = min(step, i1 - i), c + (i * c_row + f * NR) * size, c_row
@@ -217,16 +229,17 @@ def _weight_gradients(record, t, tasks, one):
                         place, place_row, min(DEPTH, count - e), group, jump, 0, alpha, beta if e == 0 else one,
                     )  # fmt: skip
                 if update != 0:
-                    call_address(update, record + 22 * 8, i, f * NR, own, NR, rows, columns)
+                    call_address(update, record + 23 * 8, i, f * NR, own, NR, rows, columns)
 
 
 def weight_gradients(dtype, tile, n, k, count, split, D, B, C, parameter, update=0, buffer=False):
     """The task dW = 1/m dZ A_prev^T, what becomes of it, and how much scratch a thread needs, entry SCRATCH.
 
     D is (address, numbers from row to row, from example to example, examples without a gap, gap), B (address, numbers
-    from block to block of NR units, from example to example), C (address, numbers from row to row). Without `update`
-    and `buffer` C is W, and the tile takes the step of plain gradient descent; with `buffer` C takes dW; with `update`,
-    the address of that block, it is applied to each tile of dW. `parameter` is `optimizers.update_record`.
+    from block to block of NR units, from example to example, the same in a last block of fewer units), C (address,
+    numbers from row to row). Without `update` and `buffer` C is W, and the tile takes the step of plain gradient
+    descent; with `buffer` C takes dW; with `update`, the address of that block, it is applied to each tile of dW.
+    `parameter` is `optimizers.update_record`.
     """
     step, size = _rows_of_a_tile(n, tile.MR), dtype.itemsize
     # Rows of B that crowd each other in few sets of the cache are copied, where they are read more than once.

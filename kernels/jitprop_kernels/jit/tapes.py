@@ -6,13 +6,14 @@ the others; between two regions they wait.
 
 import numpy as np
 
-from .launch import address_of, compiled_task
+from . import compiling
+from .launch import address_of, compiled_task, launch
 from .vectors import call_address, unpack
 
-__all__ = ["LINE", "REGION", "Tape", "player"]
+__all__ = ["LINE", "Tape", "play", "player"]
 
 LINE = 64  # bytes of a cache line
-REGION = 4  # entries of a region: address of the tape, first and last task, threads
+_REGION = 4  # entries of a region: address of the tape, first and last task, threads
 _WIDTH = 36  # entries of a row of a tape: task, record
 
 
@@ -26,6 +27,13 @@ def _play_part(record, t, tasks, one):
 def player():
     """The task that plays a region."""
     return compiled_task(_play_part, np.dtype(np.float64))
+
+
+@compiling.jit
+def play(launcher, player, regions, first, last):
+    """Play the regions from `first` to before `last`; `launcher` is 0 where none has several threads."""
+    for r in range(first, last):
+        launch(launcher, player, regions.ctypes.data + r * _REGION * 8, regions[r, _REGION - 1])
 
 
 class Tape:

@@ -19,6 +19,7 @@ RESULTS = {
     "dropout": ("A",),
     "softmax": ("A",),
     "update": ("parameter", "state"),
+    "network_forward": ("A",),
     "train_epoch": ("costs", "parameters", "state"),
     **{name: ("A",) for name in ACTIVATIONS},
     **{f"{name}_derivative": ("the derivative",) for name in ACTIVATIONS},
@@ -92,6 +93,7 @@ def _arguments(kernel: str, seed: int, shape: tuple[int, int, int]) -> tuple[Any
         "output_head": (dZ, (W @ A > 0).astype(np.float64), "binary_cross_entropy", "sigmoid"),
         "dropout": (dZ, 0.4, 17),
         "update": (W, g.standard_normal((n, n_prev)), [], rate[0], "sgd"),
+        "network_forward": (network, A, ["tanh"], "sigmoid"),
         "train_epoch": (network, A, dZ, None, -(-m // 2), ["tanh"], "linear", "squared_error", "sgd", [],
                         rate[: -(-m // -(-m // 2))]),
     }.get(kernel, ())  # fmt: skip

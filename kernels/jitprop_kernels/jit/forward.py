@@ -1,0 +1,198 @@
+"""A[L] of any number of examples: the forward pass alone, without what going back would need.
+
+Examples are columns in panels, as in `columns`, a block of them at a time, in two arrays that the layers fill in turn.
+X is read where it lies. Sums are taken in one order however many examples there are and however X is laid out, so what
+a network says of an example does not depend on the others.
+"""
+
+import threading
+
+import numpy as np
+
+from ..contract import OUTPUTS, parse
+from ..doors import checked
+from . import activations, compiling, losses, steps
+from .affine import Matrix, share
+from .launch import address_of, launcher
+from .plan import SPAWN, Plan
+from .steps import SPLIT_PANELS, SPLIT_ROWS
+from .tapes import play, player
+from .tile import tile
+
+__all__ = ["network_forward"]
+
+_BLOCK = 2**17  # numbers of a block's widest two layers together, for each thread: half a second level of cache
+_KEPT = 8  # plans that wait for the next call
+
+_IN, _OUT = -(2**62), -(2**62) + 1  # what stands in a tape for the first example of a block and for its result
+
+
+@compiling.jit
+def _play_block(launcher, player, regions, records, inputs, outputs, x, out):
+    """Play a tape for the block whose first example is at x and whose result goes to `out`."""
+    entries = records.ravel()
+    for place in inputs:
+        entries[place] = x
+    for place in outputs:
+        entries[place] = out
+    play(launcher, player, regions, 0, len(regions))
+
+
+class _ForwardPlan(Plan):
+    """Where the arrays of a forward pass lie, for blocks of up to `width` examples."""
+
+    def __init__(self, parameters, X, rows, width, activations, output, out_row):
+        self.dtype, self.size, self.tile = X.dtype, X.itemsize, tile(X.dtype)
+        self.activations, self.output = activations, output
+        self.units = [X.shape[0], *(W.shape[0] for W in parameters[::2])]
+        self.L = len(self.units) - 1
+        self.examples_are_rows = rows
+        self.X = Matrix(_IN, X.strides[1 if rows else 0] // self.size)
+        places = [(address_of(p), p.strides[0] // self.size) for p in parameters]
+        self.W, self.b = [Matrix(*place) for place in places[::2]], places[1::2]
+        self.out_row, self.tapes = out_row, {}
+        self.padded = -(-width // self.tile.NR) * self.tile.NR
+        self.feature_stride = self.pad(self.units[0])
+        hidden = max(self.units[1:-1], default=0)
+        self.wide = steps.wide(self.units)
+        self._allocate({
+            "A0": self.size * self.padded * self.units[0] if rows and not self.wide else 0,
+            "T0": self.size * self.padded * self.feature_stride if self.wide and not rows else 0,
+            "Z1": self.size * self.padded * self.units[1] if self.wide else 0,
+            "even": self.size * self.padded * hidden,
+            "odd": self.size * self.padded * hidden,
+        })  # fmt: skip
+
+    def panels(self, l):
+        """A layer's panels: address, numbers from panel to panel, numbers from row to row."""
+        NR = self.tile.NR
+        if l == self.L:
+            return _OUT, NR, self.out_row
+        if l == 0 and not self.examples_are_rows:
+            return self.X.address, NR, self.X.row_stride
+        return self.address["A0" if l == 0 else ("even", "odd")[l % 2]], self.units[l] * NR, NR
+
+    def first(self, tape, count, threads):
+        """Z[1] of a wide X, from rows."""
+        n, k, NR = self.units[1], self.units[0], self.tile.NR
+        x, stride = self.X[:2]
+        if not self.examples_are_rows:
+            x, stride = self.address["T0"], self.feature_stride
+            tape.add(*steps.turn_rows(self.dtype, self.tile, count, k, *self.X[:2], x, NR, stride))
+            tape.cut(threads)
+        Z = self.address["Z1"], n
+        tape.add(*steps.row_product(self.dtype, n, k, count, NR, (x, stride), self.W[0][:2], self.b[0][0], Z))
+        place = self.panels(1)
+        tape.add(*steps.turn_rows(self.dtype, self.tile, n, count, *Z, *place))
+        if self.L > 1:
+            block, parameter = self.activation(1, activations.VALUE)
+            tape.add(*steps.apply(self.dtype, self.tile, n, count, block, place, place, parameter))
+
+    def product(self, tape, l, count, split):
+        """Z[l], of hidden layers A[l]."""
+        more = {}
+        if l < self.L:
+            block, parameter = self.activation(l, activations.VALUE)
+            more = {"block": block, "other": self.panels(l), "parameter": parameter}
+        tape.add(
+            *steps.product(
+                self.dtype, self.tile, self.units[l], self.units[l - 1], count, split, self.W[l - 1],
+                self.panels(l - 1), self.panels(l), bias=self.b[l - 1][0], **more,
+            )
+        )  # fmt: skip
+
+    def finish_outputs(self, tape, count):
+        """A[L] of Z[L], in its place."""
+        n, out = self.units[self.L], self.panels(self.L)
+        if self.output == "softmax":
+            record = [_OUT, self.out_row, _OUT, self.out_row, n, count, self.tile.NR, 0, 0]
+            tape.add(losses.softmax(self.dtype), record, scratch=7, room=2 * losses.CHUNK * self.size)
+        elif self.output not in (None, "linear"):
+            block = activations.block(self.output, activations.VALUE, self.dtype)
+            tape.add(*steps.apply(self.dtype, self.tile, n, count, block, out, out, 0.0))
+
+    def write(self, tape, count):
+        panels = -(-count // self.tile.NR)
+        threads = share(count * sum(n * k for k, n in zip(self.units, self.units[1:], strict=False)), SPAWN)
+        split = SPLIT_PANELS if panels >= threads else SPLIT_ROWS
+        together = threads if split == SPLIT_PANELS else 1
+        if self.examples_are_rows and not self.wide:
+            tape.add(*steps.turn_rows(self.dtype, self.tile, self.units[0], count, *self.X[:2], *self.panels(0)))
+        for l in range(1, self.L + 1):
+            if l == 1 and self.wide:
+                self.first(tape, count, together)
+                continue
+            if split == SPLIT_ROWS:
+                tape.cut(1)
+            self.product(tape, l, count, split)
+            if split == SPLIT_ROWS:
+                tape.cut(threads)
+        self.finish_outputs(tape, count)
+        tape.cut(together)
+        self.tapes[count] = tape.finish(())
+        tape.places = [np.flatnonzero(tape.records == mark) for mark in (_IN, _OUT)]
+        return tape
+
+    def run(self, X, out, width):
+        """Fill `out`, block by block."""
+        step = self.size * (self.X.row_stride if self.examples_are_rows else 1)
+        x, a, m = address_of(X), address_of(out), X.shape[1]
+        for start in range(0, m, width):
+            tape = self.tape(min(width, m - start))
+            block = player(), tape.regions, tape.records, *tape.places, x + start * step, a + start * self.size
+            if not tape.parallel:
+                _play_block(0, *block)
+                continue
+            with compiling.parallel_region():
+                _play_block(launcher(), *block)
+
+
+_local = threading.local()
+
+
+def _plan(parameters, X, rows, width, activations, output, out_row):
+    """A plan of an earlier call in this Python thread where one fits, else a new one."""
+    threads = compiling.get_num_threads() if compiling.may_run_parallel() else 1
+    stride = X.strides[1 if rows else 0]
+    identity = (
+        X.dtype, X.shape[0], rows, stride, width, output, out_row, threads, tuple(activations),
+        tuple((address_of(p), p.shape, p.strides) for p in parameters),
+    )  # fmt: skip
+    kept = _local.__dict__.setdefault("kept", {})
+    if identity not in kept:
+        while len(kept) >= _KEPT:
+            del kept[next(iter(kept))]
+        kept[identity] = _ForwardPlan(parameters, X, rows, width, activations, output, out_row)
+    return kept[identity]
+
+
+@checked
+def network_forward(parameters, X, activations, output=None):
+    """Forward through the network: A[L] of every example, or Z[L] where no output is named.
+
+    Parameters
+    ----------
+    parameters : list of ndarray
+        [W1, b1, ..., WL, bL].
+    X : ndarray, shape (n0, m)
+        A[0]; its rows or its columns are contiguous, and it is not copied.
+    activations : sequence of str
+        Those of the hidden layers.
+    output : str, optional
+        A row of `contract.OUTPUTS`; None for Z[L].
+
+    Returns
+    -------
+    ndarray, shape (n[L], m)
+        A column depends on that column of X only.
+    """
+    if output is not None:
+        output, _ = parse(output, OUTPUTS, "output")
+    m, rows = X.shape[1], X.shape[1] > 1 and X.strides[1] != X.itemsize
+    units = [W.shape[0] for W in parameters[::2]]
+    out = np.empty((units[-1], m), X.dtype)
+    NR = tile(X.dtype).NR
+    fitting = compiling.get_num_threads() * _BLOCK // (2 * max(X.shape[0], *units)) // NR * NR
+    width = min(m, max(4 * NR, fitting))
+    _plan(parameters, X, rows, width, activations, output, m).run(X, out, width)
+    return out
