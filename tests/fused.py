@@ -16,13 +16,19 @@ from cases import HEADS, parameters, rng, targets
 from test_train_epoch import rows
 
 from jitprop_kernels.contract import ACTIVATIONS, RULES
-from jitprop_kernels.jit import compiling, epoch, tapes
+from jitprop_kernels.jit import compiling, epoch, forward, plan, tapes
 from jitprop_kernels.jit.plan import Plan
 
 POISON = 0xFF  # bytes that make a nan in both dtypes, and an index of -1
 GAP = 512  # bytes of poison behind each array of the workspace
 
 _TASK = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)
+
+
+def forget_plans():
+    """Drop the plans that wait for the next call: they are for other threads, or lie elsewhere."""
+    epoch._local.kept = None, None
+    forward._local.kept = {}
 
 
 def _numbers(address, count):
@@ -41,12 +47,14 @@ class Threads:
     def __init__(self, monkeypatch, number, order):
         self.order, self.regions, self.random = order, [], random.Random(0)
         self.callback = _TASK(self._run)
-        monkeypatch.setattr(epoch, "launcher", lambda: ctypes.cast(self.callback, ctypes.c_void_p).value)
+        for module in (epoch, forward):
+            monkeypatch.setattr(module, "launcher", lambda: ctypes.cast(self.callback, ctypes.c_void_p).value)
         monkeypatch.setattr(compiling, "parallel_region", nullcontext)
         monkeypatch.setattr(compiling, "get_num_threads", lambda: number)
         monkeypatch.setattr(compiling, "may_run_parallel", lambda: number > 1)
-        monkeypatch.setattr("jitprop_kernels.jit.plan.SPAWN", 0)
-        epoch._local.kept = None, None  # a plan for other threads
+        for module in (plan, forward):
+            monkeypatch.setattr(module, "SPAWN", 0)
+        forget_plans()
 
     def _run(self, player, region, tasks):
         tape, first, last = _numbers(region, 3)
@@ -187,7 +195,7 @@ class PoisonedWorkspace:
         self.byte, self.plans = byte, []
         monkeypatch.setattr(Plan, "_allocate", self._allocating(Plan._allocate))
         monkeypatch.setattr(tapes, "np", self)
-        epoch._local.kept = None, None
+        forget_plans()
 
     def __getattr__(self, name):
         return getattr(np, name)
@@ -196,20 +204,20 @@ class PoisonedWorkspace:
         return np.full(size, self.byte, dtype)
 
     def _allocating(self, allocate):
-        def spaced(plan, sizes):
-            allocate(plan, {name: size + GAP for name, size in sizes.items()})
-            plan.buffer[:] = self.byte
-            self.plans.append((plan, sizes))
+        def spaced(made, sizes):
+            allocate(made, {name: size + GAP for name, size in sizes.items()})
+            made.buffer[:] = self.byte
+            self.plans.append((made, sizes))
 
         return spaced
 
     def overrun(self):
         """Names of the arrays behind which something was written."""
         found = []
-        for plan, sizes in self.plans:
-            start = plan.buffer.ctypes.data
+        for made, sizes in self.plans:
+            start = made.buffer.ctypes.data
             for name, size in sizes.items():
-                end = plan.address[name] - start + size
-                if (plan.buffer[end : end + GAP] != self.byte).any():
+                end = made.address[name] - start + size
+                if (made.buffer[end : end + GAP] != self.byte).any():
                     found.append(name)
         return found
