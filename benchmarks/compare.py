@@ -4,8 +4,9 @@
 
 Both commits run the suites of this checkout, in the environment of this Python. A process a side measures one
 benchmark at a time, and the two take turns sample by sample, so that a change of the clock or a busy neighbour meets
-both. A first look at everything, in one round, finds what differs by the root of the factor, and by half the least
-duration. Only that is measured, in three rounds of new processes; it has changed when all of this holds:
+both. A look at everything, and a longer one at what differs there, find what differs by the root of the factor, and
+by half the least duration. Only that is measured, in three rounds of new processes; it has changed when all of this
+holds:
 
 - asv's statistical test on the samples of all rounds says that they differ;
 - the ratio is at least the factor, of the medians and of the quietest samples;
@@ -37,9 +38,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 TIMEOUT = 300  # seconds for one answer
-ROUNDS = 3  # new processes each
-SAMPLES = 5  # a side in a round
-SECONDS = 1.5  # of samples a side in a round, but for the first sample
+LOOKS = (3, 0.5), (5, 1.5)  # samples at most a side, and seconds but for the first: at everything, at what differs
+ROUNDS = 3 * LOOKS[1:]  # of what differs still; new processes each
 ENOUGH = 7  # samples a side for asv's test at p = 0.002
 
 
@@ -136,7 +136,7 @@ def unpack(commit, directory):
     return directory
 
 
-def turns(sides, measured, order, most):
+def turns(sides, measured, order, most, seconds):
     """Take samples of what both sides were asked to prepare, in turn. Whether both processes live."""
     answers = [side.answer() for side in sides]
     begun, calls = time.monotonic(), None
@@ -145,7 +145,7 @@ def turns(sides, measured, order, most):
             one.failed, one.skipped = answer.get("failed"), answer.get("skipped")
         if any(one.failed or one.skipped for one in measured):
             return not any("lost" in answer for answer in answers)
-        if count == most or count and (time.monotonic() - begun) / 2 * (count + 1) / count > SECONDS:
+        if count == most or count and (time.monotonic() - begun) / 2 * (count + 1) / count > seconds:
             return True
         calls = calls or max(answer["calls"] for answer in answers)
         for place in order if count % 2 else reversed(order):
@@ -155,9 +155,9 @@ def turns(sides, measured, order, most):
 
 
 def measure(trees, chosen, rounds):
-    """(before, after) of each of the chosen benchmarks, from so many rounds of new processes."""
+    """(before, after) of each of the chosen benchmarks, from rounds of new processes: (samples, seconds) of each."""
     found = {benchmark: (Measured(), Measured()) for benchmark in chosen}
-    for number in range(rounds):
+    for number, (most, seconds) in enumerate(rounds):
         for suite, members in itertools.groupby(chosen, lambda benchmark: benchmark.name.partition(".")[0]):
             begun, sides = time.monotonic(), [Side(tree) for tree in trees]
             for benchmark in members:
@@ -165,14 +165,14 @@ def measure(trees, chosen, rounds):
                     continue
                 for side in sides:
                     side.ask("prepare", benchmark.name, benchmark.number)
-                most = 1 if benchmark.unit == "bytes" else SAMPLES
-                if not turns(sides, found[benchmark], [number % 2, 1 - number % 2], most):
+                enough = 1 if benchmark.unit == "bytes" else most
+                if not turns(sides, found[benchmark], [number % 2, 1 - number % 2], enough, seconds):
                     for side in sides:
                         side.close()
                     sides = [Side(tree) for tree in trees]
             for side in sides:
                 side.close()
-            print(f"  round {number + 1} of {rounds}, {suite}: {time.monotonic() - begun:.0f} s", flush=True)
+            print(f"  round {number + 1} of {len(rounds)}, {suite}: {time.monotonic() - begun:.0f} s", flush=True)
     return found
 
 
@@ -232,18 +232,19 @@ def suites(trees, bench):
 
 def compare(trees, options):
     """The changes from one tree of sources to the other, after a second measurement; prints what was measured."""
-    chosen = suites(trees, options.bench)
-    found = measure(trees, chosen, 1)
-    measured = sum(bool(before.samples and after.samples) for before, after in found.values())
-    skipped = sum(bool(before.skipped or after.skipped) for before, after in found.values())
-    broken = sum(bool(before.failed) for before, _ in found.values())
-    suspects = [b for b in chosen if suspicious(*found[b], b.unit, options.factor, options.least)]
-    print(f"{measured} compared, {skipped} skipped, {broken} failed at the base", flush=True)
-    print(f"{len(suspects)} differ at first sight; measured:", flush=True)
+    suspects = suites(trees, options.bench)
+    for look in LOOKS:
+        found = measure(trees, suspects, [look])
+        compared = sum(bool(before.samples and after.samples) for before, after in found.values())
+        skipped = sum(bool(before.skipped or after.skipped) for before, after in found.values())
+        broken = sum(bool(before.failed) for before, _ in found.values())
+        suspects = [b for b in suspects if suspicious(*found[b], b.unit, options.factor, options.least)]
+        counts = f"{compared} compared, {skipped} skipped, {broken} failed at the base"
+        print(f"{counts}: {len(suspects)} differ at this look", flush=True)
     first = changes(trees, suspects, options)
     if not first:
         return []
-    print(f"{len(first)} differ still; measured once more:", *first, sep="\n", flush=True)
+    print(f"{len(first)} have changed; measured once more:", *first, sep="\n", flush=True)
     direction = {change.benchmark: change.ratio > 1 for change in first}
     again = changes(trees, [benchmark for benchmark in suspects if benchmark in direction], options)
     return [change for change in again if (change.ratio > 1) == direction[change.benchmark]]

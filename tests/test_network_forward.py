@@ -10,7 +10,6 @@ import tolerances
 from jitprop import Network
 from jitprop_kernels import jit, loops, vectorized
 from jitprop_kernels.contract import ACTIVATIONS, OUTPUTS
-from jitprop_kernels.jit import plan
 
 NETWORKS = [(1, 1), (7, 1), (3, 5, 2), (33, 17, 31, 4), (130, 20, 3), (129, 32, 1), (1500, 3, 2), (40, 97, 65, 10)]
 COUNTS = [1, 2, 15, 16, 31, 33, 129]
@@ -78,7 +77,6 @@ def test_a_column_depends_on_itself_alone(units, dtype, monkeypatch):
         for order in "CF":
             assert np.array_equal(forward(np.asarray(X[:, :m], order=order)), whole[:, :m])
         assert np.array_equal(forward(X[:, 5 : 5 + m]), whole[:, 5 : 5 + m])
-    monkeypatch.setattr(plan, "SPAWN", 0)
     monkeypatch.setattr(jit.forward, "SPAWN", 0)
     assert np.array_equal(forward(np.ascontiguousarray(X[:, :300])), whole[:, :300])
 

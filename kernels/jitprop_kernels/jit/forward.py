@@ -14,7 +14,7 @@ from ..doors import checked
 from . import activations, compiling, losses, steps
 from .affine import Matrix, share
 from .launch import address_of, launcher
-from .plan import SPAWN, Plan
+from .plan import Plan
 from .steps import SPLIT_PANELS, SPLIT_ROWS
 from .tapes import play, player
 from .tile import tile
@@ -22,6 +22,7 @@ from .tile import tile
 __all__ = ["network_forward"]
 
 _BLOCK = 2**17  # numbers of a block's widest two layers together, for each thread: half a second level of cache
+SPAWN = 400_000  # multiply-adds below which a second thread costs more than it brings
 _KEPT = 8  # plans that wait for the next call
 
 _IN, _OUT = -(2**62), -(2**62) + 1  # what stands in a tape for the first example of a block and for its result

@@ -16,7 +16,9 @@ from .tile import tile
 
 __all__ = ["Plan"]
 
-SPAWN = 400_000  # multiply-adds of a region below which a second thread costs more than it brings
+# Multiply-adds of a forward pass below which a step is serial: threads wait for each other three times in a step, and
+# what one wrote, panels and weights, comes slowly to the other.
+SPAWN = 2_500_000
 _AHEAD = 2**19  # bytes of the next batch that are asked for ahead: half a second level of cache
 
 

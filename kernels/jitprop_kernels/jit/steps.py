@@ -17,10 +17,9 @@ step do not depend on the number of threads, nor on the other examples of a batc
 from numba.extending import register_jitable
 
 from ..contract import COEFFICIENTS
-from .affine import crowded
 from .dots import dots, dots_shape
 from .launch import bits, compiled_task, part_of
-from .panels import pack, transpose
+from .panels import transpose
 from .reductions import panel_sum
 from .tile import call_tile
 from .vectors import call_address, cast, float_of, prefetch, size_of, unpack, vector_at
@@ -47,6 +46,7 @@ SPLIT_PANELS, SPLIT_ROWS = range(2)
 DEPTH = 1024  # terms of a sum that are added up at a time: 128 KiB of a float32 panel
 _LENGTH = 32_768  # the same where vectors run along the sum
 _WIDE, _NARROW = 128, 32  # features from which, units up to which that may be so: see `wide`
+_APART, _GROUP = 2048, 2048  # numbers between such rows, rows of NR numbers to copy at a time
 _CHUNK = 98_304  # numbers of the left operand that stay in the second level of cache while panels pass by
 SCRATCH = 21  # entry of a record of `weight_gradients`
 _STEP_ENTRY = 6  # of `optimizers.update_record`
@@ -119,7 +119,7 @@ def product(dtype, tile, n, k, count, split, A, B, C, bias=0, block=0, other=(0,
 
 def wide(units):
     """Whether a network has so many features and so few units in its first layer that panels of X are not paid back."""
-    return units[0] >= _WIDE and units[1] <= _NARROW
+    return units[0] >= _WIDE and units[1] <= (_NARROW if units[0] < _APART else 2 * _NARROW)
 
 
 def _row_product(record, t, tasks, one):
@@ -196,13 +196,34 @@ def apply(dtype, tile, n, count, block, X, Y, parameter):
     return compiled_task(_apply, dtype), [block, *X, *Y, n, count, tile.NR, bits(parameter)]
 
 
+@register_jitable
+def _copy_blocks(b, b_block, b_row, e0, e1, blocks, columns, panel, panel_size, NR, one):
+    """Copy rows e0 to e1 of some blocks of NR columns, the last of fewer, each into a panel of its own."""
+    size = size_of(one)
+    for e in range(e0, e1):
+        for f in range(blocks):
+            width = min(NR, columns - f * NR)
+            source = vector_at(b + (f * b_block + e * b_row) * size, width, one)
+            target = vector_at(panel + f * panel_size + e * NR * size, width, one)
+            for j in range(width):
+                target[j] = source[j]
+
+
+@register_jitable
+def _prefetch_blocks(b, b_row, e0, e1, columns, size):
+    for e in range(e0, e1):
+        row = b + e * b_row * size
+        for place in range(row, row + columns * size, 64):
+            prefetch(place)
+
+
 def _weight_gradients(record, t, tasks, one):
     (
         tile, NR, n, k, step, count, split, d, d_row, d_column, group, jump, b, b_block, b_row, b_last,
         c, c_row, buffer, update, copied, scratch, scratch_size,
     ) = unpack(record, 23)  # fmt: skip
     size, mean, own = size_of(one), 1.0 / count, scratch + t * scratch_size
-    panel = own + step * NR * size
+    panels, panel_size = own + step * NR * size, count * NR * size
     i0, i1, f0, f1 = _share(n, step, (k + NR - 1) // NR, split, t, tasks)
     alpha, beta = cast(mean, one), one - one
     if buffer == 0 and update == 0:
@@ -216,8 +237,17 @@ def _weight_gradients(record, t, tasks, one):
             columns, right = min(NR, k - f * NR), b + f * b_block * size
             right_row = b_row if columns == NR else b_last
             if copied != 0:
-                pack(right, right_row, count, columns, panel, NR, one)
-                right, right_row = panel, NR
+                place = (f - f0) % copied
+                if place == 0:
+                    blocks = min(copied, f1 - f)
+                    _copy_blocks(right, b_block, b_row, 0, count, blocks, k - f * NR, panels, panel_size, NR, one)
+                # A part of the next group of blocks with every block of this one, while that is summed.
+                e0, e1 = _part(count, place, copied)
+                ahead = f - place + copied
+                if ahead < f1:
+                    width = min(copied * NR, k - ahead * NR)
+                    _prefetch_blocks(b + ahead * b_block * size, b_row, e0, e1, width, size)
+                right, right_row = panels + place * panel_size, NR
             for i in range(r0, min(i1, r0 + chunk), step):
                 rows, place, place_row = min(step, i1 - i), c + (i * c_row + f * NR) * size, c_row
                 if update != 0:
@@ -242,11 +272,14 @@ def weight_gradients(dtype, tile, n, k, count, split, D, B, C, parameter, update
     `parameter` is `optimizers.update_record`.
     """
     step, size = _rows_of_a_tile(n, tile.MR), dtype.itemsize
-    # Rows of B that crowd each other in few sets of the cache are copied, where they are read more than once.
-    copied = crowded(B[2], size) and step < n and count <= DEPTH
+    # Rows of B far apart come slowly, and may crowd each other in few sets of the cache. Where several tiles read them,
+    # a group of blocks is copied first, in longer pieces of rows.
+    copied = 0
+    if B[1] == tile.NR and B[2] >= _APART and step < n and count <= DEPTH:
+        copied = max(1, min(_GROUP // count, -(-k // tile.NR)))
     room = (step + count * copied) * tile.NR * size
     record = [
-        tile.address, tile.NR, n, k, step, count, split, *D, *B, *C, int(buffer), update, int(copied), 0, 0, *parameter,
+        tile.address, tile.NR, n, k, step, count, split, *D, *B, *C, int(buffer), update, copied, 0, 0, *parameter,
     ]  # fmt: skip
     return compiled_task(_weight_gradients, dtype), record, room
 
