@@ -96,10 +96,9 @@ class Steps:
             return self.examples.chosen
         if self._order[0] != epoch and (self._permute or self._order[1] is None):
             count, chosen = self.examples.count, self.examples.chosen
-            visited = np.arange(count)
-            if self._permute:
-                seeds = self.network.seed, self._start[0] + epoch, PERMUTATION
-                visited = np.random.default_rng(seeds).permutation(count)
+            self._order = -1, None  # its memory serves the next
+            seeds = self.network.seed, self._start[0] + epoch, PERMUTATION
+            visited = np.random.default_rng(seeds).permutation(count) if self._permute else np.arange(count)
             order = visited.astype(np.int64, copy=False) if chosen is None else chosen[visited]
             self._order = epoch, order
         return self._order[1]

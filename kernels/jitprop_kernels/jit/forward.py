@@ -54,7 +54,7 @@ class _ForwardPlan(Plan):
         self.out_row, self.tapes = out_row, {}
         self.padded = -(-width // self.tile.NR) * self.tile.NR
         self.feature_stride = self.pad(self.units[0])
-        hidden = max(self.units[1:-1], default=0)
+        hidden = self.hidden = max(self.units[1:-1], default=0)
         self.wide = steps.wide(self.units)
         self._allocate({
             "A0": self.size * self.padded * self.units[0] if rows and not self.wide else 0,
@@ -71,7 +71,10 @@ class _ForwardPlan(Plan):
             return _OUT, NR, self.out_row
         if l == 0 and not self.examples_are_rows:
             return self.X.address, NR, self.X.row_stride
-        return self.address["A0" if l == 0 else ("even", "odd")[l % 2]], self.units[l] * NR, NR
+        if l == 0:
+            return self.address["A0"], self.units[0] * NR, NR
+        # One distance for all layers: threads do not wait for each other between layers, and may not come together.
+        return self.address[("even", "odd")[l % 2]], self.hidden * NR, NR
 
     def first(self, tape, count, threads):
         """Z[1] of a wide X, from rows."""

@@ -60,7 +60,7 @@ class Plan:
 
     def pad(self, n):
         """Distance of rows of n numbers: whole vectors, and no power of two that would crowd rows into few sets."""
-        padded = -(-n // 16) * 16
+        padded = -(-n // 16) * 16 if n > 16 else n
         return padded + 16 if padded * self.size % 2048 == 0 else padded
 
     def _common_sizes(self):

@@ -1,0 +1,282 @@
+"""The fused epoch against the references, its threads in every order, the memory around it, and how much it takes."""
+
+import gc
+import itertools
+import os
+import platform
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tolerances
+from cases import normal, parameters, rng
+from fused import Case, Poisoned, PoisonedWorkspace, Threads, draw, forget_plans
+
+from jitprop import Adam, Network
+from jitprop_kernels import jit, vectorized
+from jitprop_kernels.contract import RULES
+from jitprop_kernels.jit import epoch
+from jitprop_kernels.jit.columns import ColumnPlan
+from jitprop_kernels.jit.rows import RowPlan
+from jitprop_kernels.jit.tile import tile
+
+SEEDS = range(160)
+BOTH = {"l2": 0.1, "weighted": True}
+# What could go wrong where threads share an array, at each of the edges that the layouts have.
+CASES = (
+    Case((20, 32, 3), 200, 128, "C", visited=250, dropout=(0.3, 0.3), **BOTH),
+    Case((20, 32, 3), 200, 128, "F", visited=250, dropout=(0.3, 0.3), clip_norm=0.1, **BOTH),
+    Case((129, 17, 33), 300, 300, "C", clip_value=0.02, rule="rmsprop", indices=True),
+    Case((200, 7, 5, 1), 100, 100, "F", head=("linear", "huber"), rule="sgd"),  # wide
+    Case((200, 32, 2), 100, 65, "F", visited=130, dropout=(0.3, 0.3), rule="momentum"),
+    Case((300, 1), 97, 97, "F", head=("linear", "squared_error"), rule="sgd", clip_norm=0.1),
+    Case((300, 3), 97, 97, "F", head=("linear", "squared_error"), rule="sgd"),
+    Case((5, 1), 3000, 3000, "C", head=("sigmoid", "binary_cross_entropy"), rule="sgd"),
+    Case((1, 1, 1, 1), 90, 90, "F", head=("linear", "squared_error"), activations=("tanh",) * 2),
+    Case((33, 65, 130, 2), 64, 33, "C", visited=65),  # fewer panels than threads
+    Case((33, 65, 130, 2), 64, 64, "F", dropout=(0.0, 0.3, 0.3), clip_norm=0.1, **BOTH),
+    Case((30, 40, 3), 1100, 1030, "F", visited=2000, rule="sgd"),  # more examples than are summed at once
+    Case((30, 40, 3), 1100, 1030, "C", visited=2000),
+    Case((1100, 40, 3), 50, 40, "C", visited=60, rule="sgd", pad=0),  # sums of more terms than that
+    Case((1024, 64, 3), 50, 40, "F", visited=60, rule="sgd", pad=0),  # rows that crowd each other
+    Case((31, 130, 3), 40, 5, "F", visited=13, dropout=(0.3, 0.3), **BOTH),
+    Case((31, 130, 3), 40, 5, "C", visited=13, dropout=(0.3, 0.3), clip_norm=0.1),
+    Case((65, 33, 200), 5, 5, "F", head=("sigmoid", "squared_error"), rule="sgd"),
+    Case((65, 33, 200), 5, 5, "C", head=("linear", "absolute_error"), rule="momentum", clip_value=0.02),
+    Case((129, 1, 65), 9, 1, "C", visited=3, rule="sgd"),
+    Case((40_000, 2, 3), 7, 3, "F", visited=5),  # sums that are cut into pieces
+    Case((40_000, 2, 3), 40, 40, "F", rule="sgd"),
+    Case((4, *[3] * 98, 2), 60, 40, "F", visited=60, head=("linear", "squared_error"), activations=("tanh",) * 98),
+    Case((4, *[3] * 98, 2), 9, 4, "C", visited=7, head=("linear", "squared_error"), activations=("tanh",) * 98),
+)
+
+
+def same(actual, expected):
+    return all(a.tobytes() == e.tobytes() for a, e in zip(actual, expected, strict=True))
+
+
+def agrees(case, actual):
+    """Whether the numbers are those that NumPy finds."""
+    rtol = tolerances.training(case.units, case.batch, case.steps, case.dtype)
+    for array, reference in zip(actual, case.train(vectorized), strict=True):
+        tolerances.close(array, reference, rtol * (1 + np.abs(reference)))
+
+
+@pytest.mark.parametrize("first", SEEDS[::10])
+def test_random_cases_agree_with_numpy(monkeypatch, first):
+    for seed in range(first, first + 10):
+        case, threads = draw(seed), Threads(monkeypatch, 3, Threads.ORDERS[seed % 4])
+        agrees(case, case.train(jit))
+        assert max(tasks for _, tasks in threads.regions) == 3
+
+
+def serial(monkeypatch, case, **changes):
+    with monkeypatch.context() as patch:
+        Threads(patch, 1, "ascending")
+        return case.train(jit, **changes)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_threads_in_any_order_give_the_same_bits(monkeypatch, case):
+    for dtype in ("float32", "float64"):
+        case = Case(**vars(case) | {"dtype": dtype})
+        expected = serial(monkeypatch, case)
+        assert np.isfinite(expected[0]).all()
+        if dtype == "float64":
+            agrees(case, expected)
+        for number, order in itertools.product((2, 3, 8), Threads.ORDERS):
+            with monkeypatch.context() as patch:
+                threads = Threads(patch, number, order)
+                assert same(case.train(jit), expected), f"{number} threads, {order}"
+                assert all(tasks == number for _, tasks in threads.regions)
+                assert max(length for length, _ in threads.regions) > 1
+
+
+@pytest.mark.parametrize("case", [*CASES, *map(draw, range(500, 540))], ids=str)
+def test_nothing_beside_the_arrays_is_read_or_written(monkeypatch, case):
+    """With nan around all arrays, in gaps between those of the workspace and in all that is not yet written."""
+    for dtype in ("float32", "float64"):
+        case = Case(**vars(case) | {"dtype": dtype})
+        expected = serial(monkeypatch, case)
+        for byte in (0xFF, 0x5A):
+            place = Poisoned()
+            with monkeypatch.context() as patch:
+                Threads(patch, 3, "descending")
+                workspace = PoisonedWorkspace(patch, byte)
+                assert same(case.train(jit, place), expected)
+            assert place.is_whole() and not workspace.overrun()
+            forget_plans()
+
+
+def test_batches_at_the_border_of_the_layouts(monkeypatch):
+    """Every batch from 1 to a panel and one more, in order and gathered: both layouts come up, and agree with NumPy."""
+    Threads(monkeypatch, 3, "mixed")
+    layouts = set()
+    for batch in range(1, tile(np.dtype("float64")).NR + 2):
+        for layout, visited in itertools.product("CF", (None, 2 * batch + 1)):
+            case = Case((17, 9, 3), max(batch, 2 * (batch % 2)), batch, layout, visited, dropout=(0.0, 0.3))
+            agrees(case, case.train(jit))
+            layouts.add(type(epoch._local.kept[1]))
+    assert layouts == {RowPlan, ColumnPlan}
+
+
+# Prediction
+
+NETWORKS = (
+    (64, 100, 10, 100, 200, 10, 200, 10),  # layers that take turns in the same memory, of different widths
+    (200, 32, 130, 3),
+    (300, 1),
+    (300, 5),
+    (7, 1, 40, 1),
+    (33, 200, 2),
+    (40_000, 2, 3),
+    (4, *[3] * 98, 2),
+)
+
+
+def framed(X):
+    """X with columns of nan beside it."""
+    return np.ascontiguousarray(np.pad(X, ((0, 0), (0, 3)), constant_values=np.nan))
+
+
+LAYOUTS = {
+    "C": lambda X, place: place(X),
+    "F": lambda X, place: place(X.T.copy()).T,
+    "columns of more": lambda X, place: place(framed(X))[:, :-3],
+    "rows of more": lambda X, place: place(framed(X.T))[:, :-3].T,
+}
+
+
+@pytest.mark.parametrize("output", ["softmax", "sigmoid", None])
+@pytest.mark.parametrize("units", NETWORKS, ids=lambda units: "-".join(map(str, units))[:30])
+def test_prediction_by_threads_in_any_order_with_poison_around(monkeypatch, units, output):
+    for dtype, m in itertools.product(("float32", "float64"), (1, 5, 65, 300 if units[0] < 10_000 else 33)):
+        g = rng("prediction", units, m)
+        arrays, X = parameters(g, units, dtype), normal(g, (units[0], m), dtype)
+        hidden = ["tanh"] * (len(units) - 2)
+        expected = vectorized.network_forward(arrays, X, hidden, output)
+        with monkeypatch.context() as patch:
+            Threads(patch, 1, "ascending")
+            alone = jit.network_forward(arrays, X, hidden, output)
+        tolerances.close(alone, expected, tolerances.training(units, 1, 1, dtype) * (1 + np.abs(expected)))
+        for (number, order), layout in itertools.product(((3, "descending"), (8, "mixed"), (2, "together")), LAYOUTS):
+            place = Poisoned()
+            with monkeypatch.context() as patch:
+                Threads(patch, number, order)
+                workspace = PoisonedWorkspace(patch)
+                given = LAYOUTS[layout](X, place)
+                assert same([jit.network_forward([place(p) for p in arrays], given, hidden, output)], [alone]), layout
+            assert place.is_whole() and not workspace.overrun()
+            forget_plans()
+
+
+# Memory
+
+
+def allowed(units, batch, m, slots, itemsize, copies=0):
+    """Bytes that training may take, beside X and Y."""
+    numbers = sum(a.strides[0] // a.itemsize * len(a) for a in Network(units, output="linear").parameters.arrays)
+    padded = -(-batch // tile(np.dtype(f"float{8 * itemsize}")).NR) * tile(np.dtype(f"float{8 * itemsize}")).NR
+    return 1.1 * itemsize * (numbers * (1 + slots + copies) + 3 * padded * sum(units)) + 2**20 + 8 * m
+
+
+SIZES = (
+    ((784, 128, 64, 10), 128, 60_000),
+    ((784, 128, 64, 10), 5000, 60_000),
+    ((64, 100, 10), 1797, 1797),
+    ((12288, 20, 7, 5, 1), 209, 209),
+    ((784, 1024, 1024, 10), 256, 2000),
+    ((2, 1), 100_000, 100_000),
+    ((2, 4, 1), 100_000, 100_000),
+    ((2, 3, 3, 3, 1), 20_000, 30_000),
+    ((10, 33, 1), 10_000, 20_000),
+    ((5, *[1] * 98, 1), 4096, 10_000),
+    ((5, *[17] * 98, 1), 1000, 1000),
+    ((5, *[17] * 98, 1), 8, 100),
+    ((3000, 1), 1, 30),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layout", "CF")
+@pytest.mark.parametrize("units, batch, m", SIZES, ids=lambda size: str(size)[:30])
+def test_a_workspace_is_of_the_size_that_is_promised(units, batch, m, layout, dtype):
+    parameters = Network(units, output="linear", dtype=dtype).parameters.arrays
+    state = [[np.zeros_like(p) for p in parameters] for _ in RULES["adam"].slots]
+    X, Y = np.zeros((units[0], m), dtype, order=layout), np.zeros((units[-1], m), dtype)
+    options = ["relu"] * (len(units) - 2), "linear", "squared_error", "adam", state, True, (False, False)
+    layout = RowPlan if 4 * batch < 3 * tile(X.dtype).NR else ColumnPlan
+    plan = layout(parameters, X, Y, batch == m, batch, *options, (0.0,) * (len(units) - 1), 0, None)
+    for count in {batch, m % batch or batch}:
+        plan.tape(count)
+    assert plan.nbytes <= allowed(units, batch, m, len(state), X.itemsize)
+
+
+@pytest.mark.parametrize("layout", "CF")
+@pytest.mark.parametrize("units, batch, epochs", [((784, 128, 10), 128, 2), ((784, 30, 1), 8, 1), ((500, 3), 1000, 3)])
+def test_training_on_a_file_copies_nothing(tmp_path, layout, units, batch, epochs):
+    """X is larger than all that training may take, so that a copy of it would be seen."""
+    m = 20_000
+    shape = (m, units[0]) if layout == "F" else (units[0], m)
+    values = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.float32, shape)
+    values[:] = np.random.default_rng(0).random(shape, np.float32)
+    values.flush()
+    X = np.load(tmp_path / "X.npy", mmap_mode="r")
+    X = X.T if layout == "F" else X
+    Y = np.random.default_rng(1).random((units[-1], m), np.float32)
+
+    network = Network(units, output="linear", seed=0)
+    few = np.ones((units[0], 2 * batch), np.float32, order=layout)
+    network.copy().fit(few, Y[:, : 2 * batch], 1, batch_size=batch, optimizer=Adam(), verbose=False)  # compiles
+    tracemalloc.start()
+    network.fit(X, Y, epochs, batch_size=batch, optimizer=Adam(), verbose=False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # The state before the last steps is kept as well, in case a number is not finite or Ctrl-C comes.
+    limit = allowed(units, batch, m, slots=2, itemsize=4, copies=3)
+    assert X.nbytes > 2 * limit
+    assert peak <= limit
+
+
+def test_nothing_grows_with_epochs_but_the_history():
+    X, Y = np.random.default_rng(0).random((20, 1003), np.float32), np.zeros((1, 1003), np.float32)
+    network, taken = Network((20, 16, 1), output="linear", seed=0), []
+    network.fit(X, Y, 1000, batch_size=100, verbose=False)  # compiles
+    tracemalloc.start()
+    for epochs in (1000, 3000):
+        network.fit(X, Y, epochs, batch_size=100, verbose=False)  # returns the history, which is dropped
+        gc.collect()
+        taken.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert taken[1] - taken[0] < 8 * 3000
+
+
+# Other widths of vectors
+
+
+WIDTHS = """
+import pytest, test_fused
+from jitprop_kernels.jit import compiling
+assert compiling.vector_bits() == {bits}
+patch = pytest.MonkeyPatch()
+for case in test_fused.CASES:
+    # Those that need the fewest kernels, which have to be compiled for this processor.
+    if case.head == ("softmax", "cross_entropy") and case.rule in ("sgd", "adam") and case.clip_value > 1:
+        test_fused.test_nothing_beside_the_arrays_is_read_or_written(patch, case)
+        test_fused.agrees(case, test_fused.serial(patch, case))
+test_fused.test_batches_at_the_border_of_the_layouts(patch)
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names processors of x86")
+@pytest.mark.parametrize("processor, bits", [("x86-64-v3", 256), ("x86-64-v2", 128)])
+def test_other_widths_of_vectors(processor, bits):
+    environment = {**os.environ, "NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": ""}
+    environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", WIDTHS.format(bits=bits)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
