@@ -15,7 +15,7 @@ from jitprop_kernels.contract import KERNELS, RULES, parse_loss
 from jitprop_kernels.doors import plain
 
 # These read names, or are composed of others.
-_BY_NAME = ("layer_forward", "layer_backward", "output_head", "update", "train_epoch")
+_BY_NAME = ("layer_forward", "layer_backward", "network_forward", "output_head", "update", "train_epoch")
 
 
 @functools.cache

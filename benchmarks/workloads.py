@@ -178,13 +178,26 @@ def _logistic_gradient(kernel, shape):
     return Work(make, 2 * n_x * m, max(shape), 4 * n_x * m)
 
 
+def _parameters(g, net, dtype):
+    """[W1, b1, ..., WL, bL]."""
+    found = []
+    for n_prev, n in zip(net.units, net.units[1:], strict=False):
+        found += [_normal(g, dtype, n, n_prev) / dtype.type(n_prev) ** 0.5, np.zeros((n, 1), dtype)]
+    return found
+
+
+def _network_forward(kernel, net):
+    def make(g, dtype, rate):
+        return _parameters(g, net, dtype), data(net, dtype)[0], [net.activation] * (len(net.units) - 2), net.output
+
+    return Work(make, net.products // 3, sum(net.units), 2 * net.products // 3)
+
+
 def _train_epoch(kernel, net):
     steps = -(-net.m // (net.batch_size or net.m))
 
     def make(g, dtype, rate):
-        parameters = []
-        for n_prev, n in zip(net.units, net.units[1:], strict=False):
-            parameters += [_normal(g, dtype, n, n_prev) / dtype.type(n_prev) ** 0.5, np.zeros((n, 1), dtype)]
+        parameters = _parameters(g, net, dtype)
         X, Y = data(net, dtype)
         Y = Y[np.newaxis] if net.output == "softmax" else Y
         state = [[np.zeros_like(p) for p in parameters] for _ in range(2)]
@@ -197,12 +210,14 @@ def _train_epoch(kernel, net):
     return Work(make, net.products, net.longest, 2 * net.products)
 
 
+_OF_KERNELS = {name: net for name, net in NETWORKS.items() if not COMPARE or net.products < 1e9}
 _KINDS = {
     "dot": (_dot, VECTORS),
     "logistic_gradient": (_logistic_gradient, LOGISTIC),
     **dict.fromkeys(("linear_forward", "linear_backward", "layer_forward", "layer_backward"), (_affine, AFFINE)),
     "output_head": (_output_head, COLUMNS),
-    "train_epoch": (_train_epoch, {n: net for n, net in NETWORKS.items() if not COMPARE or net.products < 1e9}),
+    "network_forward": (_network_forward, _OF_KERNELS),
+    "train_epoch": (_train_epoch, _OF_KERNELS),
 }
 SIZES = {kernel: _KINDS.get(kernel, (None, ELEMENTS))[1] for kernel in KERNELS}
 
