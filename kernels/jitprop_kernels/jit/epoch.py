@@ -54,24 +54,24 @@ def _steps(
         step[_COEFFICIENTS], step[_CHOSEN], numbers[_FACTOR] = row, order + s * batch * 8, 1.0
         step[_NUMBER] = int(vector_at(row, _COLUMNS, 0.0)[_STEP])
         step[_FOLLOWING] = min(batch, visited - s * batch - count)
-        play(launcher, player, regions, 0, gathered)
+        play(launcher, player, regions.ctypes.data, 0, gathered)
         total = 0.0
         for j in range(count):
             total += weights[j]
         if total == 0.0:  # no example counts, so there is nothing to average and nothing to learn
             costs[s] = 0.0
             continue
-        play(launcher, player, regions, gathered, headed)
+        play(launcher, player, regions.ctypes.data, gathered, headed)
         costs[s] = _cost(weights, losses, squares, count, total, l2)
         if not math.isfinite(costs[s]):
             return s + 1
         numbers[_L2] = l2 / total
-        play(launcher, player, regions, headed, summed)
+        play(launcher, player, regions.ctypes.data, headed, summed)
         if norms.size > 0:
             norm, most = math.sqrt(norms.sum()), vector_at(row, _COLUMNS, 0.0)[_CLIP_NORM]
             if not norm <= most:  # so that a nan stays
                 numbers[_FACTOR] = most / norm
-        play(launcher, player, regions, summed, len(regions))
+        play(launcher, player, regions.ctypes.data, summed, len(regions))
     return costs.size
 
 

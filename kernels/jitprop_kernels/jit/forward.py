@@ -6,6 +6,7 @@ a network says of an example does not depend on the others.
 """
 
 import threading
+import weakref
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from .plan import Plan
 from .steps import SPLIT_PANELS, SPLIT_ROWS
 from .tapes import play, player
 from .tile import tile
+from .vectors import vector_at
 
 __all__ = ["network_forward"]
 
@@ -29,14 +31,12 @@ _IN, _OUT = -(2**62), -(2**62) + 1  # what stands in a tape for the first exampl
 
 
 @compiling.jit
-def _play_block(launcher, player, regions, records, inputs, outputs, x, out):
-    """Play a tape for the block whose first example is at x and whose result goes to `out`."""
-    entries = records.ravel()
-    for place in inputs:
-        entries[place] = x
-    for place in outputs:
-        entries[place] = out
-    play(launcher, player, regions, 0, len(regions))
+def _play_block(launcher, control, x, out):
+    """Play a tape for the block whose first example is at x and whose result goes to `out`; control: see `write`."""
+    player, regions, count, inputs = control[0], control[1], control[2], control[3]
+    for i in range(4, control.size):
+        vector_at(control[i], 1, control[0])[0] = x if i < 4 + inputs else out
+    play(launcher, player, regions, 0, count)
 
 
 class _ForwardPlan(Plan):
@@ -44,7 +44,8 @@ class _ForwardPlan(Plan):
 
     def __init__(self, parameters, X, rows, width, activations, output, out_row):
         self.dtype, self.size, self.tile = X.dtype, X.itemsize, tile(X.dtype)
-        self.activations, self.output = activations, output
+        self.activations = activations
+        self.output = None if output is None else parse(output, OUTPUTS, "output")[0]
         self.units = [X.shape[0], *(W.shape[0] for W in parameters[::2])]
         self.L = len(self.units) - 1
         self.examples_are_rows = rows
@@ -52,6 +53,7 @@ class _ForwardPlan(Plan):
         places = [(address_of(p), p.strides[0] // self.size) for p in parameters]
         self.W, self.b = [Matrix(*place) for place in places[::2]], places[1::2]
         self.out_row, self.tapes = out_row, {}
+        self.serial = self._work(width) < SPAWN
         self.padded = -(-width // self.tile.NR) * self.tile.NR
         self.feature_stride = self.pad(self.units[0])
         hidden = self.hidden = max(self.units[1:-1], default=0)
@@ -63,6 +65,9 @@ class _ForwardPlan(Plan):
             "even": self.size * self.padded * hidden,
             "odd": self.size * self.padded * hidden,
         })  # fmt: skip
+
+    def _work(self, count):
+        return count * sum(n * k for k, n in zip(self.units, self.units[1:], strict=False))
 
     def panels(self, l):
         """A layer's panels: address, numbers from panel to panel, numbers from row to row."""
@@ -117,7 +122,7 @@ class _ForwardPlan(Plan):
 
     def write(self, tape, count):
         panels = -(-count // self.tile.NR)
-        threads = share(count * sum(n * k for k, n in zip(self.units, self.units[1:], strict=False)), SPAWN)
+        threads = share(self._work(count), SPAWN)
         split = SPLIT_PANELS if panels >= threads else SPLIT_ROWS
         together = threads if split == SPLIT_PANELS else 1
         if self.examples_are_rows and not self.wide:
@@ -134,7 +139,12 @@ class _ForwardPlan(Plan):
         self.finish_outputs(tape, count)
         tape.cut(together)
         self.tapes[count] = tape.finish(())
-        tape.places = [np.flatnonzero(tape.records == mark) for mark in (_IN, _OUT)]
+        start = address_of(tape.records)
+        inputs, outputs = ([start + 8 * int(i) for i in np.flatnonzero(tape.records == mark)] for mark in (_IN, _OUT))
+        # Few arguments, since each takes a part of a microsecond: the player, the regions, how many there are, how many
+        # entries of records are addresses of the input, these, and those that are addresses of the result.
+        control = [player(), address_of(tape.regions), len(tape.regions), len(inputs), *inputs, *outputs]
+        tape.control = np.array(control, np.int64)
         return tape
 
     def run(self, X, out, width):
@@ -143,31 +153,44 @@ class _ForwardPlan(Plan):
         x, a, m = address_of(X), address_of(out), X.shape[1]
         for start in range(0, m, width):
             tape = self.tape(min(width, m - start))
-            block = player(), tape.regions, tape.records, *tape.places, x + start * step, a + start * self.size
+            x_block, out_block = x + start * step, a + start * self.size
             if not tape.parallel:
-                _play_block(0, *block)
+                _play_block(0, tape.control, x_block, out_block)
                 continue
             with compiling.parallel_region():
-                _play_block(launcher(), *block)
+                _play_block(launcher(), tape.control, x_block, out_block)
 
 
 _local = threading.local()
 
 
-def _plan(parameters, X, rows, width, activations, output, out_row):
-    """A plan of an earlier call in this Python thread where one fits, else a new one."""
-    threads = compiling.get_num_threads() if compiling.may_run_parallel() else 1
-    stride = X.strides[1 if rows else 0]
-    identity = (
-        X.dtype, X.shape[0], rows, stride, width, output, out_row, threads, tuple(activations),
-        tuple((address_of(p), p.shape, p.strides) for p in parameters),
-    )  # fmt: skip
+def _plan(parameters, X, rows, activations, output):
+    """A plan of an earlier call in this Python thread where one fits, else a new one, and the examples of a block.
+
+    Finding out where parameters lie takes longer than a small network takes for one example, so they are known by
+    being the same arrays; the references are weak, and keep none of them alive.
+    """
+    m = X.shape[1]
+    key = id(parameters[0]), X.dtype, X.shape, X.strides, tuple(activations), output
     kept = _local.__dict__.setdefault("kept", {})
-    if identity not in kept:
-        while len(kept) >= _KEPT:
-            del kept[next(iter(kept))]
-        kept[identity] = _ForwardPlan(parameters, X, rows, width, activations, output, out_row)
-    return kept[identity]
+    if key in kept:
+        plan, width, threads, references = kept[key]
+        same = len(references) == len(parameters) and all(r() is p for r, p in zip(references, parameters, strict=True))
+        if same and (plan.serial or threads == _threads()):
+            return plan, width
+        del kept[key]
+    while len(kept) >= _KEPT:
+        del kept[next(iter(kept))]
+    threads, NR = _threads(), tile(X.dtype).NR
+    widest = max(X.shape[0], *(W.shape[0] for W in parameters[::2]))
+    width = min(m, max(4 * NR, threads * _BLOCK // (2 * widest) // NR * NR))
+    plan = _ForwardPlan(parameters, X, rows, width, activations, output, m)
+    kept[key] = plan, width, threads, [weakref.ref(p) for p in parameters]
+    return plan, width
+
+
+def _threads():
+    return compiling.get_num_threads() if compiling.may_run_parallel() else 1
 
 
 @checked
@@ -190,13 +213,8 @@ def network_forward(parameters, X, activations, output=None):
     ndarray, shape (n[L], m)
         A column depends on that column of X only.
     """
-    if output is not None:
-        output, _ = parse(output, OUTPUTS, "output")
-    m, rows = X.shape[1], X.shape[1] > 1 and X.strides[1] != X.itemsize
-    units = [W.shape[0] for W in parameters[::2]]
-    out = np.empty((units[-1], m), X.dtype)
-    NR = tile(X.dtype).NR
-    fitting = compiling.get_num_threads() * _BLOCK // (2 * max(X.shape[0], *units)) // NR * NR
-    width = min(m, max(4 * NR, fitting))
-    _plan(parameters, X, rows, width, activations, output, m).run(X, out, width)
+    rows = X.shape[1] > 1 and X.strides[1] != X.itemsize
+    out = np.empty((parameters[-1].shape[0], X.shape[1]), X.dtype)
+    plan, width = _plan(parameters, X, rows, activations, output)
+    plan.run(X, out, width)
     return out

@@ -31,9 +31,10 @@ def player():
 
 @compiling.jit
 def play(launcher, player, regions, first, last):
-    """Play the regions from `first` to before `last`; `launcher` is 0 where none has several threads."""
+    """Play the regions from `first` to before `last` of those at an address; `launcher` is 0 where all are serial."""
     for r in range(first, last):
-        launch(launcher, player, regions.ctypes.data + r * _REGION * 8, regions[r, _REGION - 1])
+        region = regions + r * _REGION * 8
+        launch(launcher, player, region, unpack(region, _REGION)[_REGION - 1])
 
 
 class Tape:
