@@ -153,10 +153,10 @@ def output_head(Z, Y, loss, output, sample_weight=None):
     weights = np.ones(m) if sample_weight is None else sample_weight[0].astype(np.float64)
     total = weights.sum()
     factors = (weights / total * m).astype(dtype)
-    task, parameter = losses.head(loss, output, dtype)
+    task, parameter = losses.head(loss, output, dtype, Y.dtype == np.int64)
     tasks, room = share(n * m, _ELEMENTS), 2 * losses.CHUNK * Z.itemsize
     record = [
-        *matrix(Z)[:2], *matrix(Y)[:2], int(Y.dtype == np.int64), *matrix(dZ)[:2], n, m, 1, address_of(factors),
+        *matrix(Z)[:2], *matrix(Y)[:2], *matrix(dZ)[:2], n, m, 1, address_of(factors),
         address_of(example_losses), bits(parameter), workspace(tasks * room), room,
     ]  # fmt: skip
     run(task, record, tasks)

@@ -79,8 +79,8 @@ def _elementwise_head(output, loss):
     formula = register_jitable(_logistic if loss == "binary_cross_entropy" else _LOSSES[loss])
 
     def head(record, t, tasks, one):
-        z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, grain, factors, losses, parameter = unpack(record, 13)
-        scratch, room = unpack(record + 13 * 8, 2)
+        z, z_stride, y, y_stride, dz, dz_stride, n, m, grain, factors, losses, parameter = unpack(record, 12)
+        scratch, room = unpack(record + 12 * 8, 2)
         size, zero, p = size_of(one), one - one, cast(float_of(parameter), one)
         values = vector_at(scratch + t * room, CHUNK, one)
         start, stop = part_of(m, grain, t, tasks)
@@ -144,48 +144,55 @@ def _softmax(record, t, tasks, one):
         _softmax_chunk(z + j * size, z_stride, a + j * size, a_stride, n, columns, top, norm, zero, one)
 
 
-def _softmax_cross_entropy_head(record, t, tasks, one):
-    z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, grain, factors, losses = unpack(record, 12)
-    scratch, room = unpack(record + 13 * 8, 2)
-    size, zero = size_of(one), one - one
-    top = vector_at(scratch + t * room, CHUNK, one)
-    norm = vector_at(scratch + t * room + CHUNK * size, CHUNK, one)
-    start, stop = part_of(m, grain, t, tasks)
-    for j0 in range(start, stop, CHUNK):
-        columns = min(CHUNK, stop - j0)
-        _softmax_chunk(z + j0 * size, z_stride, dz + j0 * size, dz_stride, n, columns, top, norm, zero, one)
-        factor = vector_at(factors + j0 * size, columns, one)
-        total = vector_at(losses + j0 * 8, columns, 0.0)
-        if indices != 0:
-            chosen = vector_at(y + j0 * 8, columns, np.int64(0))
+@functools.cache
+def _softmax_cross_entropy_head(indices):
+    """The head of softmax with cross-entropy, for class indices or for columns of targets."""
+
+    def head(record, t, tasks, one):
+        z, z_stride, y, y_stride, dz, dz_stride, n, m, grain, factors, losses = unpack(record, 11)
+        scratch, room = unpack(record + 12 * 8, 2)
+        size, zero = size_of(one), one - one
+        top = vector_at(scratch + t * room, CHUNK, one)
+        norm = vector_at(scratch + t * room + CHUNK * size, CHUNK, one)
+        start, stop = part_of(m, grain, t, tasks)
+        for j0 in range(start, stop, CHUNK):
+            columns = min(CHUNK, stop - j0)
+            _softmax_chunk(z + j0 * size, z_stride, dz + j0 * size, dz_stride, n, columns, top, norm, zero, one)
             for j in range(columns):
-                logit = vector_at(z + (chosen[j] * z_stride + j0 + j) * size, 1, one)
-                total[j] = log(norm[j]) - (logit[0] - top[j])
-                own = vector_at(dz + (chosen[j] * dz_stride + j0 + j) * size, 1, one)
-                own[0] -= one
-            for i in range(n):
-                dZ = vector_at(dz + (i * dz_stride + j0) * size, columns, one)
+                norm[j] = log(norm[j])
+            factor = vector_at(factors + j0 * size, columns, one)
+            total = vector_at(losses + j0 * 8, columns, 0.0)
+            # sum y (log norm - (z - top)): top + log norm - z would lose the digits of log norm to a large top.
+            if indices:
+                chosen = vector_at(y + j0 * 8, columns, np.int64(0))
                 for j in range(columns):
-                    dZ[j] *= factor[j]
-            continue
-        # sum y (log norm - (z - top)): top + log norm - z would lose the digits of log norm to a large top.
-        for j in range(columns):
-            total[j], norm[j] = 0.0, log(norm[j])
-        for i in range(n):
-            Z = vector_at(z + (i * z_stride + j0) * size, columns, one)
-            Y = vector_at(y + (i * y_stride + j0) * size, columns, one)
-            for j in range(columns):
-                total[j] += select(Y[j] == zero, zero, Y[j] * (norm[j] - (Z[j] - top[j])))
-        for i in range(n):
-            Y = vector_at(y + (i * y_stride + j0) * size, columns, one)
-            dZ = vector_at(dz + (i * dz_stride + j0) * size, columns, one)
-            for j in range(columns):
-                dZ[j] = (dZ[j] - Y[j]) * factor[j]
+                    logit = vector_at(z + (chosen[j] * z_stride + j0 + j) * size, 1, one)
+                    total[j] = norm[j] - (logit[0] - top[j])
+                    own = vector_at(dz + (chosen[j] * dz_stride + j0 + j) * size, 1, one)
+                    own[0] -= one
+                for i in range(n):
+                    dZ = vector_at(dz + (i * dz_stride + j0) * size, columns, one)
+                    for j in range(columns):
+                        dZ[j] *= factor[j]
+            else:
+                for j in range(columns):
+                    total[j] = 0.0
+                for i in range(n):
+                    Z = vector_at(z + (i * z_stride + j0) * size, columns, one)
+                    Y = vector_at(y + (i * y_stride + j0) * size, columns, one)
+                    dZ = vector_at(dz + (i * dz_stride + j0) * size, columns, one)
+                    for j in range(columns):
+                        total[j] += select(Y[j] == zero, zero, Y[j] * (norm[j] - (Z[j] - top[j])))
+                    for j in range(columns):
+                        dZ[j] = (dZ[j] - Y[j]) * factor[j]
+
+    head.__qualname__ = head.__name__ = f"softmax_cross_entropy_{'indices' if indices else 'columns'}_head"
+    return head
 
 
 def _softmax_squared_error_head(record, t, tasks, one):
-    z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, grain, factors, losses = unpack(record, 12)
-    scratch, room = unpack(record + 13 * 8, 2)
+    z, z_stride, y, y_stride, dz, dz_stride, n, m, grain, factors, losses = unpack(record, 11)
+    scratch, room = unpack(record + 12 * 8, 2)
     size, zero = size_of(one), one - one
     top = vector_at(scratch + t * room, CHUNK, one)
     inner = vector_at(scratch + t * room + CHUNK * size, CHUNK, one)
@@ -219,16 +226,16 @@ def softmax(dtype):
     return compiled_task(_softmax, dtype)
 
 
-def head(loss, output, dtype):
-    """The task of an output head and the parameter of its loss.
+def head(loss, output, dtype, indices):
+    """The task of an output head and the parameter of its loss; `indices` tells that y holds class indices.
 
-    Record (z, z_stride, y, y_stride, indices, dz, dz_stride, n, m, grain, factors, losses, parameter, scratch, room):
-    `indices` tells that y holds class indices; threads share the columns in multiples of `grain`; dZ of an example is
-    multiplied by its factor; `losses` are float64; scratch as in `softmax`.
+    Record (z, z_stride, y, y_stride, dz, dz_stride, n, m, grain, factors, losses, parameter, scratch, room): threads
+    share the columns in multiples of `grain`; dZ of an example is multiplied by its factor; `losses` are float64;
+    scratch as in `softmax`.
     """
     output, name, parameter = parse_loss(loss, output)
     if output != "softmax":
         body = _elementwise_head(output, name)
     else:
-        body = _softmax_cross_entropy_head if name == "cross_entropy" else _softmax_squared_error_head
+        body = _softmax_cross_entropy_head(indices) if name == "cross_entropy" else _softmax_squared_error_head
     return compiled_task(body, dtype), parameter

@@ -149,10 +149,10 @@ class Plan:
 
     def head(self, tape, count, Z, dZ):
         """Losses and dZ[L]; Z and dZ are (address, numbers from row to row)."""
-        task, parameter = losses.head(self.loss, self.output, self.dtype)
+        task, parameter = losses.head(self.loss, self.output, self.dtype, self.indices)
         Y = self.Y[:2] if self.in_place else (self.address["Y"], self.stride)
         record = [
-            *Z, *Y, int(self.indices), *dZ, self.units[-1], count, self.tile.NR, self.address["factors"],
+            *Z, *Y, *dZ, self.units[-1], count, self.tile.NR, self.address["factors"],
             self.address["losses"], bits(parameter), 0, 0,
         ]  # fmt: skip
         tape.add(task, record, scratch=len(record) - 2, room=2 * losses.CHUNK * self.size)

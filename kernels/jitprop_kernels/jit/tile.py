@@ -202,7 +202,9 @@ def _dispatcher(MR, NV, VL):
                         case = builder.append_basic_block(f"tile.{r}.{v}.{masked}")
                         switch.add_case(ir.Constant(I64, r * (2 * NV + 2) + 2 * v + masked), case)
                         with builder.goto_block(case):
-                            builder.call(_define(builder.module, scalar, r, v, VL, masked), args[1:])
+                            # Less than NV whole vectors are rare: the masked tile will do, and is compiled anyway.
+                            tile = _define(builder.module, scalar, r, v, VL, masked or v < NV)
+                            builder.call(tile, args[1:])
                             builder.branch(end)
             builder.position_at_end(end)
             return context.get_dummy_value()
