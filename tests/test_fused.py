@@ -42,6 +42,8 @@ CASES = (
     Case((30, 40, 3), 1100, 1030, "C", visited=2000),
     Case((1100, 40, 3), 50, 40, "C", visited=60, rule="sgd", pad=0),  # sums of more terms than that
     Case((1024, 64, 3), 50, 40, "F", visited=60, rule="sgd", pad=0),  # rows that crowd each other
+    Case((2100, 17, 3), 50, 40, "F", visited=60, dropout=(0.3, 0.3), **BOTH),  # rows far apart, copied in groups
+    Case((2100, 17, 2), 70, 70, "F", rule="sgd"),
     Case((31, 130, 3), 40, 5, "F", visited=13, dropout=(0.3, 0.3), **BOTH),
     Case((31, 130, 3), 40, 5, "C", visited=13, dropout=(0.3, 0.3), clip_norm=0.1),
     Case((65, 33, 200), 5, 5, "F", head=("sigmoid", "squared_error"), rule="sgd"),

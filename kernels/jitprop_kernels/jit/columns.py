@@ -162,7 +162,6 @@ class ColumnPlan(Plan):
             product(self.backward, l)
         self.squares(tape)
         headed = tape.cut(together)
-        self.ahead(tape, count)
         for l in range(self.L, 0, -1):
             place, panel, row = self.panels("A", l)
             groups = (self.tile.NR, panel - self.tile.NR) if l < self.L else (count, 0)

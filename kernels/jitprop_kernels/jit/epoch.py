@@ -26,7 +26,7 @@ _STEP, _CLIP_VALUE, _CLIP_NORM = (COEFFICIENTS.index(name) for name in ("step", 
 _COLUMNS = len(COEFFICIENTS)
 
 # The record of the running step, which tasks read: see `batches` and `optimizers`.
-_COEFFICIENTS, _L2, _FACTOR, _CHOSEN, _NUMBER, _FOLLOWING = range(6)
+_COEFFICIENTS, _L2, _FACTOR, _CHOSEN, _NUMBER = range(5)
 
 
 @compiling.jit
@@ -53,7 +53,6 @@ def _steps(
         row = coefficients + s * _COLUMNS * 8
         step[_COEFFICIENTS], step[_CHOSEN], numbers[_FACTOR] = row, order + s * batch * 8, 1.0
         step[_NUMBER] = int(vector_at(row, _COLUMNS, 0.0)[_STEP])
-        step[_FOLLOWING] = min(batch, visited - s * batch - count)
         play(launcher, player, regions.ctypes.data, 0, gathered)
         total = 0.0
         for j in range(count):

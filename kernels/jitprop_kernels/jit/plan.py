@@ -19,7 +19,6 @@ __all__ = ["Plan"]
 # Multiply-adds of a forward pass below which a step is serial: threads wait for each other three times in a step, and
 # what one wrote, panels and weights, comes slowly to the other.
 SPAWN = 2_500_000
-_AHEAD = 2**19  # bytes of the next batch that are asked for ahead: half a second level of cache
 
 
 class Plan:
@@ -52,7 +51,7 @@ class Plan:
         }
         nothing = [(0, 0)] * len(parameters)
         self.m, self.v = slots.get("m", nothing), slots.get("v", nothing)
-        self.step = np.zeros(6, np.int64)
+        self.step = np.zeros(5, np.int64)
         self.tapes = {}
         self.padded = -(-batch // self.tile.NR) * self.tile.NR
         self.stride, self.feature_stride = self.pad(self.padded), self.pad(self.units[0])
@@ -198,11 +197,6 @@ class Plan:
             self.dtype, self.tile, n, k, count, split, D, A, C, record, 0 if direct else block, self.clip_norm
         )
         tape.add(task, record, scratch=SCRATCH, room=room)
-
-    def ahead(self, tape, count):
-        """Ask for the rows of the next batch, so that they come while the gradients of this one are summed."""
-        if self.examples_are_rows and not self.in_place and count * self.units[0] * self.size <= _AHEAD:
-            tape.add(*steps.prefetch_rows(self.dtype, *self.X[:2], self.units[0], address_of(self.step), count))
 
     def finish(self, tape, count, threads, marks):
         """With the norm of all gradients: the sums it is made of, a pause, the updates."""

@@ -109,7 +109,6 @@ class RowPlan(Plan):
             self.backward(tape, l, count, threads)
         self.squares(tape)
         headed = tape.cut(1)
-        self.ahead(tape, count)
         for l in range(self.L, 0, -1):
             place, row = self.layer("D", l)
             self.gradients(tape, l, count, threads, (place, 1, row, count, 0), self.turned(l - 1))

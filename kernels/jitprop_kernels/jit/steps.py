@@ -34,7 +34,6 @@ __all__ = [
     "bias_gradients",
     "few",
     "few_gradients",
-    "prefetch_rows",
     "product",
     "row_product",
     "turn",
@@ -242,17 +241,17 @@ def _weight_gradients(record, t, tasks, one):
             columns, right = min(NR, k - f * NR), b + f * b_block * size
             right_row = b_row if columns == NR else b_last
             if copied != 0:
-                place = (f - f0) % copied
-                if place == 0:
+                slot = (f - f0) % copied
+                if slot == 0:
                     blocks = min(copied, f1 - f)
                     _copy_blocks(right, b_block, b_row, 0, count, blocks, k - f * NR, panels, panel_size, NR, one)
                 # A part of the next group of blocks with every block of this one, while that is summed.
-                e0, e1 = _part(count, place, copied)
-                ahead = f - place + copied
+                e0, e1 = _part(count, slot, copied)
+                ahead = f - slot + copied
                 if ahead < f1:
                     width = min(copied * NR, k - ahead * NR)
                     _prefetch_blocks(b + ahead * b_block * size, b_row, e0, e1, width, size)
-                right, right_row = panels + place * panel_size, NR
+                right, right_row = panels + slot * panel_size, NR
             for i in range(r0, min(i1, r0 + chunk), step):
                 rows, place, place_row = min(step, i1 - i), c + (i * c_row + f * NR) * size, c_row
                 if update != 0:
@@ -360,19 +359,3 @@ def bias_gradients(dtype, tile, n, count, D, out, parameter, flat, update=0):
     contiguous, so that they may be updated as one row.
     """
     return compiled_task(_bias_gradients, dtype), [n, count, tile.NR, *D, out, update, int(flat), *parameter]
-
-
-def _prefetch_rows(record, t, tasks, one):
-    x, x_stride, n, step, count = unpack(record, 5)
-    _, _, _, chosen, _, following = unpack(step, 6)
-    examples, size = vector_at(chosen + count * 8, following, count), size_of(one)
-    j0, j1 = _part(following, t, tasks)
-    for j in range(j0, j1):
-        row = x + examples[j] * x_stride * size
-        for place in range(row, row + n * size, 64):
-            prefetch(place)
-
-
-def prefetch_rows(dtype, x, x_stride, n, step, count):
-    """The task that asks for the rows of the next batch, so that they are on their way while this one is summed up."""
-    return compiled_task(_prefetch_rows, dtype), [x, x_stride, n, step, count]
