@@ -7,10 +7,11 @@ and `rows.RowPlan`, with examples as rows, for batches too small to fill the col
 import numpy as np
 
 from ..contract import ACTIVATIONS, RULES, parse
-from . import activations, batches, losses, optimizers, reductions, steps
+from . import activations, batches, losses, optimizers, reductions
 from .affine import Matrix, share
+from .gradients import bias_gradients, weight_gradients
 from .launch import address_of, bits
-from .steps import DEPTH, FEW_SCRATCH, SCRATCH, SPLIT_PANELS, SPLIT_ROWS
+from .steps import SPLIT_PANELS, SPLIT_ROWS
 from .tapes import LINE, Tape
 from .tile import tile
 
@@ -181,22 +182,18 @@ class Plan:
         flat = all(stride in (0, 1) for _, stride in places)
         to_next = column if row == 1 else group + jump if jump else self.tile.NR
         db = self.address["db"] + self.size * sum(self.units[1:l])
-        tape.add(*steps.bias_gradients(self.dtype, self.tile, n, count, (place, row, to_next), db, record, flat, block))
+        tape.add(*bias_gradients(self.dtype, self.tile, n, count, (place, row, to_next), db, record, flat, block))
         tiles, blocks = -(-n // self.tile.MR), -(-k // self.tile.NR)
         split = SPLIT_ROWS if -(-tiles // threads) * blocks <= -(-blocks // threads) * tiles else SPLIT_PANELS
         C = (self.address[f"dW{l}"], self.pad(k)) if self.clip_norm else self.W[l - 1][:2]
         record = optimizers.update_record(
             self.W[l - 1][:2], self.m[2 * l - 2], self.v[2 * l - 2], address_of(self.step), False
         )
-        if steps.few(n, k, count, A, self.tile.NR):
-            task, record, room = steps.few_gradients(self.dtype, self.tile, n, k, count, D, A, C, record, block)
-            tape.add(task, record, scratch=FEW_SCRATCH, room=room)
-            return
-        direct = self.rule == "sgd" and count <= DEPTH and not self.clip_value
-        task, record, room = steps.weight_gradients(
-            self.dtype, self.tile, n, k, count, split, D, A, C, record, 0 if direct else block, self.clip_norm
+        plain = self.rule == "sgd" and not self.clip_value and not self.clip_norm
+        task, record, scratch, room = weight_gradients(
+            self.dtype, self.tile, n, k, count, split, D, A, C, record, block, plain
         )
-        tape.add(task, record, scratch=SCRATCH, room=room)
+        tape.add(task, record, scratch=scratch, room=room)
 
     def finish(self, tape, count, threads, marks):
         """With the norm of all gradients: the sums it is made of, a pause, the updates."""

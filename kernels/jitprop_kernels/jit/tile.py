@@ -27,7 +27,7 @@ from numba.extending import intrinsic
 from . import compiling
 from .vectors import I64, Vectors, define, vector_length
 
-__all__ = ["NV", "Tile", "call_tile", "tile"]
+__all__ = ["NV", "Tile", "call_tile", "tall_tile", "tile"]
 
 NV = 2  # vectors in a row of the tile
 
@@ -214,19 +214,29 @@ def _dispatcher(MR, NV, VL):
     return run
 
 
-@functools.cache
-def tile(dtype):
-    """The tile for float32 or float64 on this processor, compiled when first asked for."""
-    dtype = np.dtype(dtype)
-    MR, NV, VL = _shape(dtype.itemsize)
+def _compiled(dtype, MR, NV, VL):
     run = _dispatcher(MR, NV, VL)
 
     def register_tile(rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, alpha, beta):
         run(rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, alpha, beta)
 
+    register_tile.__name__ = register_tile.__qualname__ = f"tile_{MR}x{NV}x{VL}_{dtype.name}"
     scalar = types.float32 if dtype == np.float32 else types.float64
     signature = types.void(*[types.intp] * 13, scalar, scalar)
     return Tile(compiling.compile_address(register_tile, signature), MR, NV, VL)
+
+
+@functools.cache
+def tile(dtype):
+    """The tile for float32 or float64 on this processor, compiled when first asked for."""
+    return _compiled(np.dtype(dtype), *_shape(np.dtype(dtype).itemsize))
+
+
+@functools.cache
+def tall_tile(dtype):
+    """The same with twice the rows of one vector, for rows of B that should be read once."""
+    MR, NV, VL = _shape(np.dtype(dtype).itemsize)
+    return _compiled(np.dtype(dtype), MR * NV, 1, VL)
 
 
 @intrinsic

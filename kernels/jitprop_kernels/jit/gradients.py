@@ -1,0 +1,214 @@
+"""The tasks that sum gradients over the examples of a batch, and step the parameters.
+
+    db[l] = 1/m dZ[l] 1          dW[l] = 1/m dZ[l] A[l-1]^T
+
+`weight_gradients` makes dW of register tiles; `far_gradients` and `few_gradients` do the same where A[l-1] has long
+rows far apart in memory, which must be read in the order in which they lie. What becomes of a gradient is told by the
+same arguments in all: the address of the block that steps W (see `optimizers`), which is called for each part of dW,
+or none, where C takes dW itself or the tile takes the step of plain gradient descent while it stores.
+"""
+
+from numba.extending import register_jitable
+
+from ..contract import COEFFICIENTS
+from .launch import compiled_task, part_of
+from .reductions import panel_sum
+from .scalars import fma
+from .steps import CHUNK, DEPTH, FAR, part, rows_and_panels, rows_of_a_tile
+from .tile import call_tile, tall_tile
+from .vectors import call_address, cast, float_of, prefetch, size_of, unpack, vector_at, vector_length
+
+__all__ = ["bias_gradients", "weight_gradients"]
+
+_RUN, _WIDTH = 128, 1024  # rows and columns of a part of rows far apart: a part is half a second level of cache
+_SUMS = 65_536  # numbers of dW that may wait there beside them
+_FEW = 4  # units of which plain loops make the gradients
+_STEP_ENTRY = 6  # of `optimizers.update_record`
+_RATE, _DECAY, _SHARE = (COEFFICIENTS.index(name) for name in ("rate", "decay", "gradient_share"))
+
+
+@register_jitable
+def _scales(parameter, direct, count, one):
+    """By what the tile multiplies its sums and what is there: the mean, or W (decay - rate l2) - rate dW."""
+    if direct == 0:
+        return cast(1.0 / count, one), one - one
+    coefficients, l2 = unpack(unpack(parameter + _STEP_ENTRY * 8, 1)[0], 2)
+    numbers = vector_at(coefficients, len(COEFFICIENTS), 0.0)
+    rate = numbers[_RATE] * numbers[_SHARE]
+    return cast(-rate / count, one), cast(numbers[_DECAY] - rate * float_of(l2), one)
+
+
+def _weight_gradients(record, t, tasks, one):
+    (
+        tile, NR, n, k, step, count, split, d, d_row, d_column, group, jump, b, b_block, b_row, b_last,
+        c, c_row, update, direct, scratch, scratch_size,
+    ) = unpack(record, 22)  # fmt: skip
+    size, own, parameter = size_of(one), scratch + t * scratch_size, record + 22 * 8
+    i0, i1, f0, f1 = rows_and_panels(n, step, (k + NR - 1) // NR, split, t, tasks)
+    alpha, beta = _scales(parameter, direct, count, one)
+    chunk = max(1, CHUNK // (step * min(DEPTH, count))) * step
+    for r0 in range(i0, i1, chunk):
+        for f in range(f0, f1):
+            columns, right = min(NR, k - f * NR), b + f * b_block * size
+            right_row = b_row if columns == NR else b_last
+            for i in range(r0, min(i1, r0 + chunk), step):
+                rows, place, place_row = min(step, i1 - i), c + (i * c_row + f * NR) * size, c_row
+                if update != 0:
+                    place, place_row = own, NR
+                for e in range(0, count, DEPTH):
+                    left = d + (i * d_row + e * d_column + e // group * jump) * size
+                    call_tile(
+                        tile, rows, columns, left, d_row, d_column, right + e * right_row * size, right_row,
+                        place, place_row, min(DEPTH, count - e), group, jump, 0, alpha, beta if e == 0 else one,
+                    )  # fmt: skip
+                if update != 0:
+                    call_address(update, parameter, i, f * NR, own, NR, rows, columns)
+
+
+def weight_gradients(dtype, tile, n, k, count, split, D, B, C, parameter, update=0, plain=False):
+    """The task dW = 1/m dZ A_prev^T: task, record, which of its entries is for scratch, and how much a thread needs.
+
+    D is (address, numbers from row to row, from example to example, examples without a gap, gap), B (address, numbers
+    from block to block of NR units, from example to example, the same in a last block of fewer units), C (address,
+    numbers from row to row). `update` is the address of the block that steps W, of which `parameter` is the
+    `optimizers.update_record`; without it C takes dW, with it C is W. `plain` tells that the step is that of plain
+    gradient descent, which the tile takes while it stores where a sum is not cut.
+    """
+    contiguous = B[1] == tile.NR and B[2] == B[3]  # examples as rows of k numbers
+    if contiguous and n <= _FEW and count > _RUN and 256 <= k <= CHUNK // n:
+        return _few(dtype, n, k, count, D, B, C, parameter, update)
+    far = contiguous and B[2] >= FAR
+    if plain and count <= (_RUN if far else DEPTH):
+        update, direct = 0, 1
+    else:
+        direct = 0
+    if far:
+        return _far(dtype, n, k, count, D, B, C, parameter, update, direct)
+    step = rows_of_a_tile(n, tile.MR)
+    record = [tile.address, tile.NR, n, k, step, count, split, *D, *B, *C, update, direct, 0, 0, *parameter]
+    return compiled_task(_weight_gradients, dtype), record, 20, step * tile.NR * dtype.itemsize
+
+
+def _far_gradients(record, t, tasks, one):
+    (
+        tile, NR, n, k, step, count, width, d, d_row, d_column, group, jump, b, b_row, c, c_row, update, direct,
+        scratch, scratch_size,
+    ) = unpack(record, 20)  # fmt: skip
+    size, sums, parameter = size_of(one), scratch + t * scratch_size, record + 20 * 8
+    alpha, beta = _scales(parameter, direct, count, one)
+    j0, j1 = part_of(k, NR, t, tasks)
+    for j in range(j0, j1, width):
+        columns, place, place_row = min(width, j1 - j), c + j * size, c_row
+        if update != 0:
+            place, place_row = sums, width
+        for e in range(0, count, _RUN):
+            rows, left = min(_RUN, count - e), d + (e * d_column + e // group * jump) * size
+            next_e, next_j = (e + _RUN, j) if e + _RUN < count else (0, j + width)
+            next_rows, next_columns = min(_RUN, count - next_e), min(width, j1 - next_j)
+            for f in range(0, columns, NR):
+                # A share of the rows of the next part, while this one is summed.
+                q0, q1 = part(next_rows, f // NR, (columns + NR - 1) // NR)
+                for q in range(q0, q1):
+                    row = b + ((next_e + q) * b_row + next_j) * size
+                    for line in range(row, row + next_columns * size, 64):
+                        prefetch(line)
+                for i in range(0, n, step):
+                    call_tile(
+                        tile, min(step, n - i), min(NR, columns - f), left + i * d_row * size, d_row, d_column,
+                        b + (e * b_row + j + f) * size, b_row, place + (i * place_row + f) * size, place_row, rows,
+                        group, jump, 0, alpha, beta if e == 0 else one,
+                    )  # fmt: skip
+        if update != 0:
+            call_address(update, parameter, 0, j, sums, width, n, columns)
+
+
+def _far(dtype, n, k, count, D, B, C, parameter, update, direct):
+    """`weight_gradients` of rows far apart: part by part, each read in long pieces of rows.
+
+    The tile is as tall as there are units, and so narrow that each number of A_prev is loaded once, or nearly so: lines
+    of such rows drive each other out of the first level of cache.
+    """
+    tile = tall_tile(dtype)
+    width = min(_WIDTH, max(1, _SUMS // (n * tile.NR)) * tile.NR)
+    record = [
+        tile.address, tile.NR, n, k, rows_of_a_tile(n, tile.MR), count, width, *D, B[0], B[2], *C, update, direct, 0,
+        0, *parameter,
+    ]  # fmt: skip
+    return compiled_task(_far_gradients, dtype), record, 18, n * width * dtype.itemsize if update else 0
+
+
+def _few_gradients(record, t, tasks, one):
+    n, k, count, grain, d, d_row, d_column, group, jump, b, b_row, c, c_row, update, scratch, scratch_size = unpack(
+        record, 16
+    )
+    size, mean = size_of(one), cast(1.0 / count, one)
+    j0, j1 = part_of(k, grain, t, tasks)
+    sums = vector_at(scratch + t * scratch_size, n * (j1 - j0), one)
+    sums[:] = 0
+    for e in range(0, count, 4):
+        for j in range(j0, j1, _WIDTH):
+            columns, row, stride = min(_WIDTH, j1 - j), b + (e * b_row + j) * size, b_row * size
+            for i in range(n):
+                place = i * (j1 - j0) + j - j0
+                dW, x0 = sums[place : place + columns], vector_at(row, columns, one)
+                dZ = vector_at(d + (i * d_row + e * d_column + e // group * jump) * size, 3 * d_column + 1, one)
+                if e + 4 <= count:
+                    x1, x2 = vector_at(row + stride, columns, one), vector_at(row + 2 * stride, columns, one)
+                    x3 = vector_at(row + 3 * stride, columns, one)
+                    d0, d1, d2, d3 = (
+                        mean * dZ[0], mean * dZ[d_column], mean * dZ[2 * d_column], mean * dZ[3 * d_column],
+                    )  # fmt: skip
+                    for q in range(columns):
+                        dW[q] = fma(d3, x3[q], fma(d2, x2[q], fma(d1, x1[q], fma(d0, x0[q], dW[q]))))
+                else:
+                    for r in range(count - e):
+                        xr, dr = vector_at(row + r * stride, columns, one), mean * dZ[r * d_column]
+                        for q in range(columns):
+                            dW[q] = fma(dr, xr[q], dW[q])
+    if update != 0:
+        call_address(update, record + 16 * 8, 0, j0, scratch + t * scratch_size, j1 - j0, n, j1 - j0)
+    else:
+        for i in range(n):
+            dW = vector_at(c + (i * c_row + j0) * size, j1 - j0, one)
+            dW[:] = sums[i * (j1 - j0) : (i + 1) * (j1 - j0)]
+
+
+def _few(dtype, n, k, count, D, B, C, parameter, update):
+    """`weight_gradients` of so few units that the rows are read from end to end, some at a time, in plain loops."""
+    record = [n, k, count, vector_length(dtype.itemsize), *D, B[0], B[2], *C, update, 0, 0, *parameter]
+    return compiled_task(_few_gradients, dtype), record, 14, n * k * dtype.itemsize
+
+
+def _bias_gradients(record, t, tasks, one):
+    n, count, NR, d, d_row, d_panel, out, update, flat = unpack(record, 9)
+    size = size_of(one)
+    i0, i1 = part(n, t, tasks)
+    db = vector_at(out, n, one)
+    if d_row == 1:
+        for i in range(i0, i1):
+            db[i] = one - one
+        for e in range(count):
+            dZ = vector_at(d + e * d_panel * size, n, one)
+            for i in range(i0, i1):
+                db[i] += dZ[i]
+        for i in range(i0, i1):
+            db[i] = cast(db[i] / count, one)
+    else:
+        for i in range(i0, i1):
+            db[i] = cast(panel_sum(d + i * d_row * size, d_panel * size, count, NR, one) / count, one)
+    if update == 0 or i0 == i1:
+        return
+    if flat:
+        call_address(update, record + 9 * 8, 0, i0, out + i0 * size, 0, 1, i1 - i0)
+    else:
+        call_address(update, record + 9 * 8, i0, 0, out + i0 * size, 1, i1 - i0, 1)
+
+
+def bias_gradients(dtype, tile, n, count, D, out, parameter, flat, update=0):
+    """The task db = 1/m sum of dZ over the examples, then the update.
+
+    D is (address, numbers from row to row, numbers from panel to panel); where the first is 1, examples are rows, and
+    the second is the distance from one to the next. `flat` tells that b and its averages are
+    contiguous, so that they may be updated as one row.
+    """
+    return compiled_task(_bias_gradients, dtype), [n, count, tile.NR, *D, out, update, int(flat), *parameter]
