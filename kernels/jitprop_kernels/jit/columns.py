@@ -30,6 +30,7 @@ class ColumnPlan(Plan):
     def sizes(self):
         NR, L = self.tile.NR, self.L
         self.wide = self.examples_are_rows and steps.wide(self.units)
+        self.by_panels = self.examples_are_rows and not self.wide and steps.small(self.units)
         self.panel = [n * NR for n in self.units]
         # Z[L] and dZ[L] are matrices, as heads want them.
         sizes = dict.fromkeys((f"A{L}", f"G{L}"), self.size * self.units[L] * self.stride)
@@ -40,7 +41,7 @@ class ColumnPlan(Plan):
             sizes["T0"] = 0 if self.in_place else self.size * self.padded * self.feature_stride
         if self.wide:
             sizes["Z1"] = self.size * self.padded * self.units[1]
-        if self.wide or (self.in_place and not self.examples_are_rows):
+        if self.wide or self.by_panels or (self.in_place and not self.examples_are_rows):
             sizes["A0"] = 0
         return sizes
 
@@ -69,7 +70,7 @@ class ColumnPlan(Plan):
         n, NR = self.units[0], self.tile.NR
         if self.examples_are_rows:
             x, stride = self.rows(tape, count)
-            if not self.wide:
+            if not self.wide and not self.by_panels:
                 tape.add(*steps.turn_rows(self.dtype, self.tile, n, count, x, stride, *self.panels("A", 0)))
             return
         a, a_panel, a_row = self.panels("A", 0)
@@ -108,12 +109,15 @@ class ColumnPlan(Plan):
         if l < self.L:
             block, parameter = self.activation(l, activations.PAIR)
             more = {"block": block, "other": self.panels("A", l), "parameter": parameter}
-        tape.add(
-            *steps.product(
-                self.dtype, self.tile, self.units[l], self.units[l - 1], count, split, self.W[l - 1],
-                self.panels("A", l - 1), self.panels("G", l), bias=self.b[l - 1][0], **more,
-            )
+        B, room = self.panels("A", l - 1), 0
+        if l == 1 and self.by_panels:
+            B, room = (0, 0, self.tile.NR), steps.panel_room(self.dtype, self.tile, self.units[0])
+            more["X"] = self.turned(0)[0], self.turned(0)[2]
+        task, record = steps.product(
+            self.dtype, self.tile, self.units[l], self.units[l - 1], count, split, self.W[l - 1], B,
+            self.panels("G", l), bias=self.b[l - 1][0], **more,
         )  # fmt: skip
+        tape.add(task, record, scratch=steps.PANEL_SCRATCH, room=room)
 
     def turn(self, tape, l, count):
         """Dropout of A[l], then A[l] with examples as rows."""

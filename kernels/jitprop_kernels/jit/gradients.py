@@ -20,8 +20,10 @@ from .vectors import call_address, cast, float_of, prefetch, size_of, unpack, ve
 
 __all__ = ["bias_gradients", "weight_gradients"]
 
-_RUN, _WIDTH = 128, 1024  # rows and columns of a part of rows far apart: a part is half a second level of cache
+_RUN, _WIDTH = 96, 1024  # rows and columns of a part of rows far apart, less than half a second level of cache
+_UNITS = 512  # whose dZ of these rows may wait there as well
 _SUMS = 65_536  # numbers of dW that may wait there beside them
+_LONG, _CACHE = 256, 262_144  # numbers of a long row, and of a second level of cache
 _FEW = 4  # units of which plain loops make the gradients
 _STEP_ENTRY = 6  # of `optimizers.update_record`
 _RATE, _DECAY, _SHARE = (COEFFICIENTS.index(name) for name in ("rate", "decay", "gradient_share"))
@@ -75,13 +77,13 @@ def weight_gradients(dtype, tile, n, k, count, split, D, B, C, parameter, update
     gradient descent, which the tile takes while it stores where a sum is not cut.
     """
     contiguous = B[1] == tile.NR and B[2] == B[3]  # examples as rows of k numbers
-    if contiguous and n <= _FEW and count > _RUN and 256 <= k <= CHUNK // n:
-        return _few(dtype, n, k, count, D, B, C, parameter, update)
-    far = contiguous and B[2] >= FAR
-    if plain and count <= (_RUN if far else DEPTH):
+    few = contiguous and k >= _LONG and (count <= 4 or (n <= _FEW and count > _RUN and k <= CHUNK // n))
+    far = contiguous and (B[2] >= FAR or (count * B[2] > _CACHE and n <= _UNITS))
+    direct = 0
+    if plain and count <= (4 if few else _RUN if far else DEPTH):
         update, direct = 0, 1
-    else:
-        direct = 0
+    if few:
+        return _few(dtype, n, k, count, D, B, C, parameter, update, direct)
     if far:
         return _far(dtype, n, k, count, D, B, C, parameter, update, direct)
     step = rows_of_a_tile(n, tile.MR)
@@ -91,92 +93,106 @@ def weight_gradients(dtype, tile, n, k, count, split, D, B, C, parameter, update
 
 def _far_gradients(record, t, tasks, one):
     (
-        tile, NR, n, k, step, count, width, d, d_row, d_column, group, jump, b, b_row, c, c_row, update, direct,
+        tile, NR, n, k, step, count, units, width, d, d_row, d_column, group, jump, b, b_row, c, c_row, update, direct,
         scratch, scratch_size,
-    ) = unpack(record, 20)  # fmt: skip
-    size, sums, parameter = size_of(one), scratch + t * scratch_size, record + 20 * 8
+    ) = unpack(record, 21)  # fmt: skip
+    size, sums, parameter = size_of(one), scratch + t * scratch_size, record + 21 * 8
     alpha, beta = _scales(parameter, direct, count, one)
     j0, j1 = part_of(k, NR, t, tasks)
-    for j in range(j0, j1, width):
-        columns, place, place_row = min(width, j1 - j), c + j * size, c_row
-        if update != 0:
-            place, place_row = sums, width
-        for e in range(0, count, _RUN):
-            rows, left = min(_RUN, count - e), d + (e * d_column + e // group * jump) * size
-            next_e, next_j = (e + _RUN, j) if e + _RUN < count else (0, j + width)
-            next_rows, next_columns = min(_RUN, count - next_e), min(width, j1 - next_j)
-            for f in range(0, columns, NR):
-                # A share of the rows of the next part, while this one is summed.
-                q0, q1 = part(next_rows, f // NR, (columns + NR - 1) // NR)
-                for q in range(q0, q1):
-                    row = b + ((next_e + q) * b_row + next_j) * size
-                    for line in range(row, row + next_columns * size, 64):
-                        prefetch(line)
-                for i in range(0, n, step):
-                    call_tile(
-                        tile, min(step, n - i), min(NR, columns - f), left + i * d_row * size, d_row, d_column,
-                        b + (e * b_row + j + f) * size, b_row, place + (i * place_row + f) * size, place_row, rows,
-                        group, jump, 0, alpha, beta if e == 0 else one,
-                    )  # fmt: skip
-        if update != 0:
-            call_address(update, parameter, 0, j, sums, width, n, columns)
+    for first in range(0, n, units):
+        last = min(n, first + units)
+        for j in range(j0, j1, width):
+            columns, target, target_row = min(width, j1 - j), c + (first * c_row + j) * size, c_row
+            if update != 0:
+                target, target_row = sums, width
+            for e in range(0, count, _RUN):
+                rows, left = min(_RUN, count - e), d + (e * d_column + e // group * jump) * size
+                next_e, next_j = (e + _RUN, j) if e + _RUN < count else (0, j + width)
+                next_rows, next_columns = min(_RUN, count - next_e), min(width, j1 - next_j)
+                for f in range(0, columns, NR):
+                    # A share of the rows of the next part, while this one is summed.
+                    q0, q1 = part(next_rows, f // NR, (columns + NR - 1) // NR)
+                    for q in range(q0, q1):
+                        row = b + ((next_e + q) * b_row + next_j) * size
+                        for line in range(row, row + next_columns * size, 64):
+                            prefetch(line)
+                    for i in range(first, last, step):
+                        call_tile(
+                            tile, min(step, last - i), min(NR, columns - f), left + i * d_row * size, d_row, d_column,
+                            b + (e * b_row + j + f) * size, b_row, target + ((i - first) * target_row + f) * size,
+                            target_row, rows, group, jump, 0, alpha, beta if e == 0 else one,
+                        )  # fmt: skip
+            if update != 0:
+                call_address(update, parameter, first, j, sums, width, last - first, columns)
 
 
 def _far(dtype, n, k, count, D, B, C, parameter, update, direct):
     """`weight_gradients` of rows far apart: part by part, each read in long pieces of rows.
 
-    The tile is as tall as there are units, and so narrow that each number of A_prev is loaded once, or nearly so: lines
-    of such rows drive each other out of the first level of cache.
+    The tile is tall and narrow, so that few tiles read each number of A_prev: lines of such rows drive each other out
+    of the first level of cache.
     """
-    tile = tall_tile(dtype)
-    width = min(_WIDTH, max(1, _SUMS // (n * tile.NR)) * tile.NR)
+    tile, units = tall_tile(dtype), min(n, _UNITS)
+    step = rows_of_a_tile(units, tile.MR)
+    width = min(_WIDTH, max(1, _SUMS // (units * tile.NR)) * tile.NR)
     record = [
-        tile.address, tile.NR, n, k, rows_of_a_tile(n, tile.MR), count, width, *D, B[0], B[2], *C, update, direct, 0,
-        0, *parameter,
+        tile.address, tile.NR, n, k, step, count, units, width, *D, B[0], B[2], *C, update, direct, 0, 0, *parameter,
     ]  # fmt: skip
-    return compiled_task(_far_gradients, dtype), record, 18, n * width * dtype.itemsize if update else 0
+    return compiled_task(_far_gradients, dtype), record, 19, units * width * dtype.itemsize if update else 0
+
+
+@register_jitable
+def _add_rows(dW, alpha, dZ, stride, x, x_row, together, beta, one):
+    """dW = beta dW + alpha (sum of one or four rows of X, each times its number of dZ)."""
+    n, d0, x0 = dW.size, alpha * dZ[0], vector_at(x, dW.size, one)
+    if beta == 0:
+        dW[:] = 0
+        beta = one
+    if together == 1:
+        for j in range(n):
+            dW[j] = fma(d0, x0[j], beta * dW[j])
+        return
+    d1, d2, d3 = alpha * dZ[stride], alpha * dZ[2 * stride], alpha * dZ[3 * stride]
+    x1, x2, x3 = vector_at(x + x_row, n, one), vector_at(x + 2 * x_row, n, one), vector_at(x + 3 * x_row, n, one)
+    for j in range(n):
+        dW[j] = fma(d3, x3[j], fma(d2, x2[j], fma(d1, x1[j], fma(d0, x0[j], beta * dW[j]))))
 
 
 def _few_gradients(record, t, tasks, one):
-    n, k, count, grain, d, d_row, d_column, group, jump, b, b_row, c, c_row, update, scratch, scratch_size = unpack(
-        record, 16
-    )
-    size, mean = size_of(one), cast(1.0 / count, one)
+    (
+        n, k, count, units, grain, d, d_row, d_column, group, jump, b, b_row, c, c_row, update, direct, scratch,
+        scratch_size,
+    ) = unpack(record, 18)  # fmt: skip
+    size, sums, parameter = size_of(one), scratch + t * scratch_size, record + 18 * 8
+    alpha, beta = _scales(parameter, direct, count, one)
     j0, j1 = part_of(k, grain, t, tasks)
-    sums = vector_at(scratch + t * scratch_size, n * (j1 - j0), one)
-    sums[:] = 0
-    for e in range(0, count, 4):
-        for j in range(j0, j1, _WIDTH):
-            columns, row, stride = min(_WIDTH, j1 - j), b + (e * b_row + j) * size, b_row * size
-            for i in range(n):
-                place = i * (j1 - j0) + j - j0
-                dW, x0 = sums[place : place + columns], vector_at(row, columns, one)
-                dZ = vector_at(d + (i * d_row + e * d_column + e // group * jump) * size, 3 * d_column + 1, one)
-                if e + 4 <= count:
-                    x1, x2 = vector_at(row + stride, columns, one), vector_at(row + 2 * stride, columns, one)
-                    x3 = vector_at(row + 3 * stride, columns, one)
-                    d0, d1, d2, d3 = (
-                        mean * dZ[0], mean * dZ[d_column], mean * dZ[2 * d_column], mean * dZ[3 * d_column],
-                    )  # fmt: skip
-                    for q in range(columns):
-                        dW[q] = fma(d3, x3[q], fma(d2, x2[q], fma(d1, x1[q], fma(d0, x0[q], dW[q]))))
-                else:
-                    for r in range(count - e):
-                        xr, dr = vector_at(row + r * stride, columns, one), mean * dZ[r * d_column]
-                        for q in range(columns):
-                            dW[q] = fma(dr, xr[q], dW[q])
-    if update != 0:
-        call_address(update, record + 16 * 8, 0, j0, scratch + t * scratch_size, j1 - j0, n, j1 - j0)
-    else:
-        for i in range(n):
-            dW = vector_at(c + (i * c_row + j0) * size, j1 - j0, one)
-            dW[:] = sums[i * (j1 - j0) : (i + 1) * (j1 - j0)]
+    width = j1 - j0
+    for first in range(0, n, units):
+        rows, target, stride = min(units, n - first), sums, width
+        if update == 0:
+            target, stride = c + (first * c_row + j0) * size, c_row
+        for e in range(0, count, 4):
+            together = 4 if e + 4 <= count else 1
+            for r in range(e, min(count, e + 4), together):
+                for j in range(j0, j1, _WIDTH):
+                    columns, x, x_row = min(_WIDTH, j1 - j), b + (r * b_row + j) * size, b_row * size
+                    for i in range(rows):
+                        dW = vector_at(target + (i * stride + j - j0) * size, columns, one)
+                        dZ = vector_at(
+                            d + ((first + i) * d_row + r * d_column + r // group * jump) * size, 3 * d_column + 1, one
+                        )
+                        _add_rows(dW, alpha, dZ, d_column, x, x_row, together, beta if r == 0 else one, one)
+        if update != 0:
+            call_address(update, parameter, first, j0, sums, width, rows, width)
 
 
-def _few(dtype, n, k, count, D, B, C, parameter, update):
-    """`weight_gradients` of so few units that the rows are read from end to end, some at a time, in plain loops."""
-    record = [n, k, count, vector_length(dtype.itemsize), *D, B[0], B[2], *C, update, 0, 0, *parameter]
-    return compiled_task(_few_gradients, dtype), record, 14, n * k * dtype.itemsize
+def _few(dtype, n, k, count, D, B, C, parameter, update, direct):
+    """`weight_gradients` of few units, or examples, in plain loops that read rows from end to end, some at a time."""
+    units = n if n <= _FEW else 1
+    record = [
+        n, k, count, units, vector_length(dtype.itemsize), *D, B[0], B[2], *C, update, direct, 0, 0, *parameter,
+    ]  # fmt: skip
+    return compiled_task(_few_gradients, dtype), record, 16, units * k * dtype.itemsize if update else 0
 
 
 def _bias_gradients(record, t, tasks, one):

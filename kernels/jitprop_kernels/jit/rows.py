@@ -65,9 +65,11 @@ class RowPlan(Plan):
         """Z[l], and of hidden layers A[l] and g'(Z[l])."""
         n, k, (x, _, row, _) = self.units[l], self.units[l - 1], self.turned(l - 1)
         G = self.layer("G", l)
-        tape.cut(1)
+        if threads > 1:  # all of A[l-1] is wanted by all
+            tape.cut(1)
         tape.add(*steps.row_product(self.dtype, n, k, count, 0, (x, row), self.W[l - 1][:2], self.b[l - 1][0], G))
-        tape.cut(threads)
+        if threads > 1:
+            tape.cut(threads)
         if l == self.L:
             return
         A = self.layer("A", l)
@@ -82,7 +84,8 @@ class RowPlan(Plan):
         n, k, NR, W = self.units[l], self.units[l - 1], self.tile.NR, self.W[l - 1]
         out, out_row = self.layer("D", l - 1)
         G, row = self.layer("G", l - 1)
-        tape.cut(1)
+        if threads > 1:
+            tape.cut(1)
         tape.add(
             *steps.product(
                 self.dtype, self.tile, count, n, k, SPLIT_PANELS, Matrix(*self.layer("D", l)),
@@ -90,7 +93,8 @@ class RowPlan(Plan):
                 block=activations.multiply(self.dtype), other=(G, NR, row),
             )
         )  # fmt: skip
-        tape.cut(threads)
+        if threads > 1:
+            tape.cut(threads)
 
     def write(self, tape, count):
         threads, n, NR = self.threads(count), self.units[self.L], self.tile.NR

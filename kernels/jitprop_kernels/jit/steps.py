@@ -26,14 +26,17 @@ __all__ = [
     "CHUNK",
     "DEPTH",
     "FAR",
+    "PANEL_SCRATCH",
     "SPLIT_PANELS",
     "SPLIT_ROWS",
     "apply",
+    "panel_room",
     "part",
     "product",
     "row_product",
     "rows_and_panels",
     "rows_of_a_tile",
+    "small",
     "turn",
     "turn_rows",
     "wide",
@@ -44,9 +47,10 @@ SPLIT_PANELS, SPLIT_ROWS = range(2)
 
 DEPTH = 1024  # terms of a sum that are added up at a time: 128 KiB of a float32 panel
 _LENGTH = 8192  # the same where vectors run along the sum
-_WIDE, _NARROW = 128, 32  # features from which, units up to which that may be so: see `wide`
+_WIDE = (64, 4), (128, 32), (2048, 64)  # features from which, units up to which that may be so: see `wide`
 FAR = 2048  # numbers between rows that lie far apart
-CHUNK = 98_304  # numbers of the left operand that stay in the second level of cache while panels pass by
+CHUNK = 104_448  # numbers of the left operand that stay in the second level of cache while panels pass by
+PANEL_SCRATCH = 25  # entry of a record of `product`
 
 
 @register_jitable
@@ -66,10 +70,10 @@ def rows_and_panels(n, step, panels, split, t, tasks):
 
 def _product(record, t, tasks, one):
     (
-        tile, NR, n, k, step, count, split, a, a_rs, a_cs, bias, b, b_panel, b_row, c, c_panel, c_row,
-        block, other, other_panel, other_row, parameter,
-    ) = unpack(record, 22)  # fmt: skip
-    size = size_of(one)
+        tile, NR, VL, n, k, step, count, split, a, a_rs, a_cs, bias, b, b_panel, b_row, c, c_panel, c_row,
+        block, other, other_panel, other_row, parameter, x, x_stride, scratch, scratch_size,
+    ) = unpack(record, 27)  # fmt: skip
+    size, own = size_of(one), scratch + t * scratch_size
     i0, i1, p0, p1 = rows_and_panels(n, step, (count + NR - 1) // NR, split, t, tasks)
     pieces = (k + DEPTH - 1) // DEPTH
     depth = (k + pieces - 1) // pieces
@@ -79,6 +83,9 @@ def _product(record, t, tasks, one):
             length = min(depth, k - k0)
             for p in range(p0, p1):
                 columns, right = min(NR, count - p * NR), b + (p * b_panel + k0 * b_row) * size
+                if x != 0:
+                    right = own
+                    transpose(x + (p * NR * x_stride + k0) * size, x_stride, columns, length, own, NR, VL, one)
                 for i in range(r0, min(i1, r0 + chunk), step):
                     rows, place = min(step, i1 - i), c + (p * c_panel + i * c_row) * size
                     start = bias + i * size if bias != 0 and k0 == 0 else 0
@@ -100,22 +107,34 @@ def rows_of_a_tile(n, MR):
     return -(-n // tiles)
 
 
-def product(dtype, tile, n, k, count, split, A, B, C, bias=0, block=0, other=(0, 0, 0), parameter=0.0):
+def product(dtype, tile, n, k, count, split, A, B, C, bias=0, block=0, other=(0, 0, 0), parameter=0.0, X=(0, 0)):
     """The task C = A B + bias for `count` columns in panels, then a block on each tile of C and its place in `other`.
 
     A (n, k) is an `affine.Matrix`; B (k, count), C and `other` (n, count) are (address, numbers from panel to panel,
-    numbers from row to row).
+    numbers from row to row). Where X is given, (address, numbers from row to row), the columns of B are its rows:
+    panels of `panel_room` bytes are made of them one by one in scratch, entry PANEL_SCRATCH, and B is (0, 0, NR).
     """
     record = [
-        tile.address, tile.NR, n, k, rows_of_a_tile(n, tile.MR), count, split, *A, bias, *B, *C,
-        block, *other, bits(parameter),
+        tile.address, tile.NR, tile.VL, n, k, rows_of_a_tile(n, tile.MR), count, split, *A, bias, *B, *C,
+        block, *other, bits(parameter), *X, 0, 0,
     ]  # fmt: skip
     return compiled_task(_product, dtype), record
 
 
+def panel_room(dtype, tile, k):
+    """Bytes of the panel of `product` with X."""
+    return min(k, DEPTH) * tile.NR * dtype.itemsize
+
+
+def small(units):
+    """Whether the weights of the first layer stay in cache, so that a panel of X is used once and may be forgotten."""
+    return units[0] * units[1] <= CHUNK
+
+
 def wide(units):
     """Whether a network has so many features and so few units in its first layer that panels of X are not paid back."""
-    return units[0] >= _WIDE and units[1] <= (_NARROW if units[0] < FAR else 2 * _NARROW)
+    k, n = units[:2]
+    return any(k >= features and n <= most for features, most in _WIDE)
 
 
 def _row_product(record, t, tasks, one):
