@@ -11,9 +11,8 @@ the length of the sum only.
 
 from typing import NamedTuple
 
-from numba.extending import register_jitable
-
 from . import compiling
+from .compiling import inlined
 from .launch import bits, compiled_task, workspace
 from .panels import pack, transpose
 from .tile import call_tile, tile
@@ -41,7 +40,7 @@ class Matrix(NamedTuple):
     column_stride: int = 1
 
 
-@register_jitable
+@inlined
 def _fill_panels(b, b_stride, b_mode, j0, j1, k0, depth, panel, panel_size, NR, VL, one):
     """Copy rows k0 to k0 + depth of B, columns j0 to j1, into panels."""
     size = size_of(one)

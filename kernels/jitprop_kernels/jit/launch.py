@@ -15,9 +15,9 @@ import threading
 import numba
 import numpy as np
 from numba import types
-from numba.extending import register_jitable
 
 from . import compiling
+from .compiling import inlined
 from .vectors import call_address
 
 __all__ = ["address_of", "bits", "compiled_block", "compiled_task", "launch", "launcher", "part_of", "run", "workspace"]
@@ -39,7 +39,7 @@ def address_of(array):
     return array.ctypes.data
 
 
-@register_jitable
+@inlined
 def launch(launcher, task, record, tasks):
     """Run all parts of a task: directly when there is one, else through the parallel shell at `launcher`."""
     if tasks == 1:
@@ -48,7 +48,7 @@ def launch(launcher, task, record, tasks):
         call_address(launcher, task, record, tasks)
 
 
-@register_jitable
+@inlined
 def part_of(m, grain, t, tasks):
     """Where part t of m columns begins and ends; parts are multiples of `grain`, the last may be smaller."""
     grains = (m + grain - 1) // grain
@@ -77,7 +77,7 @@ def compiled_task(body, dtype):
 
     `one` is 1 in the dtype: the only thing that tells the code of one dtype from that of another.
     """
-    one, inner = np.dtype(dtype).type(1), register_jitable(body)
+    one, inner = np.dtype(dtype).type(1), inlined(body)
 
     def task(record, t, tasks):
         inner(record, t, tasks, one)
@@ -88,7 +88,7 @@ def compiled_task(body, dtype):
 @functools.cache
 def compiled_block(body, dtype):
     """The address of ``body(x, x_stride, y, y_stride, rows, columns, parameter, one)`` compiled for a dtype."""
-    one, inner = np.dtype(dtype).type(1), register_jitable(body)
+    one, inner = np.dtype(dtype).type(1), inlined(body)
 
     def block(x, x_stride, y, y_stride, rows, columns, parameter):
         inner(x, x_stride, y, y_stride, rows, columns, parameter, one)

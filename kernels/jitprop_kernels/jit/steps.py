@@ -14,9 +14,8 @@ An element is computed by one thread, and its sum is cut at places that depend o
 step do not depend on the number of threads, nor on the other examples of a batch where it does not sum over them.
 """
 
-from numba.extending import register_jitable
-
 from ..contract import COEFFICIENTS
+from .compiling import inlined
 from .dots import dots, dots_shape
 from .launch import bits, compiled_task, part_of
 from .panels import transpose
@@ -57,12 +56,12 @@ _STEP_ENTRY = 6  # of `optimizers.update_record`
 _RATE, _DECAY, _SHARE = (COEFFICIENTS.index(name) for name in ("rate", "decay", "gradient_share"))
 
 
-@register_jitable
+@inlined
 def _part(n, t, tasks):
     return n * t // tasks, n * (t + 1) // tasks
 
 
-@register_jitable
+@inlined
 def _share(n, step, panels, split, t, tasks):
     """The rows i0 to i1 and panels p0 to p1 of part t; rows are shared out in whole tiles of `step`."""
     if split == SPLIT_PANELS:
@@ -200,7 +199,7 @@ def apply(dtype, tile, n, count, block, X, Y, parameter):
     return compiled_task(_apply, dtype), [block, *X, *Y, n, count, tile.NR, bits(parameter)]
 
 
-@register_jitable
+@inlined
 def _copy_blocks(b, b_block, b_row, e0, e1, blocks, columns, panel, panel_size, NR, one):
     """Copy rows e0 to e1 of some blocks of NR columns, the last of fewer, each into a panel of its own."""
     size = size_of(one)
@@ -213,7 +212,7 @@ def _copy_blocks(b, b_block, b_row, e0, e1, blocks, columns, panel, panel_size, 
                 target[j] = source[j]
 
 
-@register_jitable
+@inlined
 def _prefetch_blocks(b, b_row, e0, e1, columns, size):
     for e in range(e0, e1):
         row = b + e * b_row * size
