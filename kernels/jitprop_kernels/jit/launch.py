@@ -20,7 +20,10 @@ from . import compiling
 from .compiling import inlined
 from .vectors import call_address
 
-__all__ = ["address_of", "bits", "compiled_block", "compiled_task", "launch", "launcher", "part_of", "run", "workspace"]
+__all__ = [
+    "address_of", "bits", "compiled_block", "compiled_task", "function", "launch", "launcher", "part_of", "run",
+    "workspace",
+]  # fmt: skip
 
 _TASK = types.void(types.intp, types.intp, types.intp)
 
@@ -97,19 +100,20 @@ def compiled_block(body, dtype):
     return compiling.compile_address(_named(block, body, dtype), signature)
 
 
-@compiling.jit
-def _run(launcher, task, record, tasks):
-    launch(launcher, task, record.ctypes.data, tasks)
+@functools.cache
+def function(task):
+    """A task, or the parallel shell, as a Python function of the same three integers, which lets other threads run."""
+    return ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(task)
 
 
 def run(task, record, tasks=1):
     """Run a task from Python; `record` is its list of int64, `tasks` how many parts it may be cut into."""
     array = np.array(record, np.int64)
     if tasks == 1:
-        _run(0, task, array, 1)
+        function(task)(address_of(array), 0, 1)
         return
     with compiling.parallel_region():
-        _run(launcher(), task, array, tasks)
+        function(launcher())(task, address_of(array), tasks)
 
 
 _local = threading.local()
