@@ -145,6 +145,11 @@ def product(
     room = strips * depth * -(-shape.MR // shape.VL) * shape.VL * size
     if mode != DIRECT:
         room += min(-(-m // shape.NR), _GROUP) * depth * shape.NR * size
+    # The heights of what `_product` cuts into tiles: all of A or chunks of it, whole tiles, what is left for a thread.
+    tiles, height = -(-n // shape.MR), min(n, _MC)
+    heights = {height, height if tasks == 1 else shape.MR}
+    for rows in heights | {(n - tiles * t // tasks * shape.MR) % _MC or height for t in range(tasks)}:
+        shape.rows(rows)
     record = [
         shape.address, shape.MR, shape.VL, shape.NR, n, m, k, *A, strips, B.address, B.row_stride, mode,
         C.address, C.row_stride, bias, bits(alpha), block, *other, bits(parameter),

@@ -101,12 +101,6 @@ def _product(record, t, tasks, one):
                             call_address(block, place, c_row, beside, other_row, rows, columns, float_of(parameter))
 
 
-def _rows_of_a_tile(n, MR):
-    """Rows are shared out evenly: 100 rows are 8 tiles of 13 or 12, not 7 of 14 and one of 2."""
-    tiles = -(-n // MR)
-    return -(-n // tiles)
-
-
 def product(dtype, tile, n, k, count, split, A, B, C, bias=0, block=0, other=(0, 0, 0), parameter=0.0):
     """The task C = A B + bias for `count` columns in panels, then a block on each tile of C and its place in `other`.
 
@@ -114,7 +108,7 @@ def product(dtype, tile, n, k, count, split, A, B, C, bias=0, block=0, other=(0,
     numbers from row to row).
     """
     record = [
-        tile.address, tile.NR, n, k, _rows_of_a_tile(n, tile.MR), count, split, *A, bias, *B, *C,
+        tile.address, tile.NR, n, k, tile.rows(n), count, split, *A, bias, *B, *C,
         block, *other, bits(parameter),
     ]  # fmt: skip
     return compiled_task(_product, dtype), record
@@ -274,7 +268,7 @@ def weight_gradients(dtype, tile, n, k, count, split, D, B, C, parameter, update
     descent; with `buffer` C takes dW; with `update`, the address of that block, it is applied to each tile of dW.
     `parameter` is `optimizers.update_record`.
     """
-    step, size = _rows_of_a_tile(n, tile.MR), dtype.itemsize
+    step, size = tile.rows(n), dtype.itemsize
     # Rows of B far apart come slowly, and may crowd each other in few sets of the cache. Where several tiles read them,
     # a group of blocks is copied first, in longer pieces of rows.
     copied = 0
@@ -316,6 +310,7 @@ def few_gradients(dtype, tile, n, k, count, D, B, C, parameter, update):
     The rows are read from end to end, some at a time, and the whole of dW waits in cache for the next ones. Returns
     what `weight_gradients` does, the scratch being entry FEW_SCRATCH; without `update` C takes dW.
     """
+    tile.rows(n)
     record = [tile.address, tile.NR, n, k, count, *D, B[0], B[2], *C, update, 0, 0, *parameter]
     return compiled_task(_few_gradients, dtype), record, n * k * dtype.itemsize
 
