@@ -42,8 +42,16 @@ CASES = (
     Case((30, 40, 3), 1100, 1030, "C", visited=2000),
     Case((1100, 40, 3), 50, 40, "C", visited=60, rule="sgd", pad=0),  # sums of more terms than that
     Case((1024, 64, 3), 50, 40, "F", visited=60, rule="sgd", pad=0),  # rows that crowd each other
-    Case((2100, 17, 3), 50, 40, "F", visited=60, dropout=(0.3, 0.3), **BOTH),  # rows far apart, copied in groups
+    Case((2100, 17, 3), 50, 40, "F", visited=60, dropout=(0.3, 0.3), **BOTH),  # rows far apart
     Case((2100, 17, 2), 70, 70, "F", rule="sgd"),
+    Case((2100, 530, 2), 110, 100, "F", visited=120),  # in parts, of more units than one part has
+    Case((2100, 33, 2), 200, 200, "F", rule="sgd", clip_norm=0.1),
+    Case((700, 30, 2), 400, 400, "F", rule="momentum"),  # many that are longer than the cache
+    Case((1040, 4, 2), 150, 131, "F", visited=131, **BOTH),  # units and examples of which loops make the gradients
+    Case((300, 3, 2), 150, 70, "F", visited=75, rule="sgd", clip_norm=0.1),
+    Case((1040, 30, 2), 20, 3, "F", visited=10, rule="sgd"),
+    Case((300, 30, 270), 20, 4, "F", visited=10, clip_value=0.02),
+    Case((300, 30, 270), 20, 4, "C", visited=10, rule="nesterov", clip_norm=0.1),
     Case((31, 130, 3), 40, 5, "F", visited=13, dropout=(0.3, 0.3), **BOTH),
     Case((31, 130, 3), 40, 5, "C", visited=13, dropout=(0.3, 0.3), clip_norm=0.1),
     Case((65, 33, 200), 5, 5, "F", head=("sigmoid", "squared_error"), rule="sgd"),

@@ -6,8 +6,7 @@ of `loops`; the derivatives at a kink are the course's: 1 at 0 for relu and leak
 
 import functools
 
-from numba.extending import register_jitable
-
+from .compiling import inlined
 from .functions import exp, expm1, normal_cdf, normal_pdf, select, sigmoid, softplus, tanh
 from .launch import compiled_block, compiled_task
 from .vectors import call_address, cast, float_of, size_of, unpack, vector_at
@@ -86,7 +85,7 @@ PAIR = 3  # y = g(x), x = g'(x)
 @functools.cache
 def _body(name, kind):
     """The loop of one kind over the formula of one activation, both matrices by address and distance of rows."""
-    formula = register_jitable(FORMULAS[name])
+    formula = inlined(FORMULAS[name])
 
     def activation(x, x_stride, y, y_stride, rows, columns, parameter, one):
         zero, p = one - one, cast(parameter, one)

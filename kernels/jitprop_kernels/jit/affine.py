@@ -11,9 +11,8 @@ the length of the sum only.
 
 from typing import NamedTuple
 
-from numba.extending import register_jitable
-
 from . import compiling
+from .compiling import inlined
 from .launch import bits, compiled_task, workspace
 from .panels import pack, transpose
 from .tile import call_tile, tile
@@ -41,7 +40,7 @@ class Matrix(NamedTuple):
     column_stride: int = 1
 
 
-@register_jitable
+@inlined
 def _fill_panels(b, b_stride, b_mode, j0, j1, k0, depth, panel, panel_size, NR, VL, one):
     """Copy rows k0 to k0 + depth of B, columns j0 to j1, into panels."""
     size = size_of(one)
@@ -146,6 +145,11 @@ def product(
     room = strips * depth * -(-shape.MR // shape.VL) * shape.VL * size
     if mode != DIRECT:
         room += min(-(-m // shape.NR), _GROUP) * depth * shape.NR * size
+    # The heights of what `_product` cuts into tiles: all of A or chunks of it, whole tiles, what is left for a thread.
+    tiles, height = -(-n // shape.MR), min(n, _MC)
+    heights = {height, height if tasks == 1 else shape.MR}
+    for rows in heights | {(n - tiles * t // tasks * shape.MR) % _MC or height for t in range(tasks)}:
+        shape.rows(rows)
     record = [
         shape.address, shape.MR, shape.VL, shape.NR, n, m, k, *A, strips, B.address, B.row_stride, mode,
         C.address, C.row_stride, bias, bits(alpha), block, *other, bits(parameter),

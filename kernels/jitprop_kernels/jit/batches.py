@@ -5,9 +5,9 @@ address of the examples of the batch, number of the step).
 """
 
 import numpy as np
-from numba.extending import register_jitable
 
 from ..contract import dropout_threshold
+from .compiling import inlined
 from .launch import bits, compiled_task, part_of
 from .vectors import cast, float_of, size_of, unpack, vector_at
 
@@ -76,19 +76,19 @@ def weigh(dtype):
 # contract.dropout_hash and dropout_key on uint32, whose products wrap by themselves, so that they fill vectors.
 
 
-@register_jitable
+@inlined
 def _mix(x):
     x = np.uint32((x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D))
     x = np.uint32((x ^ (x >> np.uint32(15))) * np.uint32(0x46CA68B3))
     return x ^ (x >> np.uint32(16))
 
 
-@register_jitable
+@inlined
 def _key(key, step, layer):
     return _mix(np.uint32(_mix(np.uint32(_mix(np.uint32(key)) + np.uint32(step))) + np.uint32(layer)))
 
 
-@register_jitable
+@inlined
 def _hash(key, i, j):
     first = _mix(np.uint32(key + np.uint32(np.uint32(i) * np.uint32(0x1E3779B1))))
     return _mix(np.uint32(first + np.uint32(np.uint32(j) * np.uint32(0x2C1B3C6D))))

@@ -4,6 +4,7 @@ The work of a step is written down once (see `plan`), and a compiled loop plays 
 step to step in one small record. All arrays of a step lie in one workspace, so a step allocates nothing.
 """
 
+import contextlib
 import math
 import threading
 
@@ -13,11 +14,12 @@ from ..contract import COEFFICIENTS, RULES, parse
 from ..doors import checked
 from . import compiling
 from .columns import ColumnPlan
-from .launch import address_of, launcher
+from .compiling import inlined
+from .launch import address_of, bits, compiled_task, function, launcher
 from .rows import RowPlan
 from .tapes import play, player
 from .tile import tile
-from .vectors import vector_at
+from .vectors import cast, float_of, unpack, vector_at
 
 __all__ = ["train_epoch"]
 
@@ -29,49 +31,59 @@ _COLUMNS = len(COEFFICIENTS)
 _COEFFICIENTS, _L2, _FACTOR, _CHOSEN, _NUMBER = range(5)
 
 
-@compiling.jit
-def _cost(weights, losses, squares, count, total, l2):
-    cost = 0.0
-    for j in range(count):
-        cost += weights[j] * losses[j]
-    cost /= total
-    if l2 > 0.0:
-        cost += l2 / (2.0 * total) * squares.sum()
-    return cost
+_ENTRIES, _TAPE = 17, 5  # of a record of `_epoch`, and of each of the two tapes that follow in it
 
 
-@compiling.jit
-def _steps(
-    launcher, player, whole, rest, marks, step, order, coefficients, batch, visited, weights, losses, squares, norms,
-    l2, costs,
-):  # fmt: skip
-    """Play the tape of every step; returns how many were begun: the last was not applied if its cost is not finite."""
-    numbers = step.view(np.float64)
-    for s in range(costs.size):
+@inlined
+def _sum(numbers, n):
+    total = 0.0
+    for i in range(n):
+        total += numbers[i]
+    return total
+
+
+def _epoch(record, t, tasks, one):
+    """Play the tape of every step; `begun` counts them: the last was not applied if its cost is not finite.
+
+    A tape is (address of its regions, where playing pauses, the number of regions).
+    """
+    (
+        begun, steps, launcher, player, step, order, coefficients, batch, visited, weight, loss, square, squares,
+        norm, norms, l2, cost,
+    ) = unpack(record, _ENTRIES)  # fmt: skip
+    counter, changing, numbers = vector_at(record, 1, begun), vector_at(step, 5, begun), vector_at(step, 5, one)
+    weights, losses, costs = vector_at(weight, batch, one), vector_at(loss, batch, one), vector_at(cost, steps, one)
+    for s in range(steps):
+        counter[0] = s + 1
         count = min(batch, visited - s * batch)
-        regions, (gathered, headed, summed) = (whole, marks[0]) if count == batch else (rest, marks[1])
+        tape = record + (_ENTRIES if count == batch else _ENTRIES + _TAPE) * 8
+        regions, gathered, headed, summed, end = unpack(tape, _TAPE)
         row = coefficients + s * _COLUMNS * 8
-        step[_COEFFICIENTS], step[_CHOSEN], numbers[_FACTOR] = row, order + s * batch * 8, 1.0
-        step[_NUMBER] = int(vector_at(row, _COLUMNS, 0.0)[_STEP])
-        play(launcher, player, regions.ctypes.data, 0, gathered)
-        total = 0.0
-        for j in range(count):
-            total += weights[j]
+        coefficient = vector_at(row, _COLUMNS, one)
+        changing[_COEFFICIENTS], changing[_CHOSEN], numbers[_FACTOR] = row, order + s * batch * 8, 1.0
+        changing[_NUMBER] = cast(coefficient[_STEP], begun)
+        play(launcher, player, regions, 0, gathered)
+        total = _sum(weights, count)
         if total == 0.0:  # no example counts, so there is nothing to average and nothing to learn
             costs[s] = 0.0
             continue
-        play(launcher, player, regions.ctypes.data, gathered, headed)
-        costs[s] = _cost(weights, losses, squares, count, total, l2)
-        if not math.isfinite(costs[s]):
-            return s + 1
-        numbers[_L2] = l2 / total
-        play(launcher, player, regions.ctypes.data, headed, summed)
-        if norms.size > 0:
-            norm, most = math.sqrt(norms.sum()), vector_at(row, _COLUMNS, 0.0)[_CLIP_NORM]
-            if not norm <= most:  # so that a nan stays
-                numbers[_FACTOR] = most / norm
-        play(launcher, player, regions.ctypes.data, summed, len(regions))
-    return costs.size
+        play(launcher, player, regions, gathered, headed)
+        mean = 0.0
+        for j in range(count):
+            mean += weights[j] * losses[j]
+        mean /= total
+        if float_of(l2) > 0.0:
+            mean += float_of(l2) / (2.0 * total) * _sum(vector_at(square, squares, one), squares)
+        costs[s] = mean
+        if not math.isfinite(mean):
+            return
+        numbers[_L2] = float_of(l2) / total
+        play(launcher, player, regions, headed, summed)
+        if norms > 0:
+            length, most = math.sqrt(_sum(vector_at(norm, norms, one), norms)), coefficient[_CLIP_NORM]
+            if not length <= most:  # so that a nan stays
+                numbers[_FACTOR] = most / length
+        play(launcher, player, regions, summed, end)
 
 
 _local = threading.local()
@@ -171,14 +183,15 @@ def train_epoch(
         weights[:] = 1.0
         plan.array("factors", batch, plan.dtype)[:] = 1.0
     costs = np.empty(len(coefficients))
-    units = sum(plan.units[1:])
-    arguments = (
-        player(), whole.regions, rest.regions, (whole.marks, rest.marks), plan.step, address_of(order),
-        address_of(coefficients), batch, visited, weights, plan.array("losses", batch, np.float64),
-        plan.array("squares", units if l2 else 0, np.float64),
-        plan.array("norms", 2 * units if clips[1] else 0, np.float64), float(l2), costs,
-    )  # fmt: skip
-    if not (whole.parallel or rest.parallel):
-        return costs[: _steps(0, *arguments)]
-    with compiling.parallel_region():
-        return costs[: _steps(launcher(), *arguments)]
+    units, parallel = sum(plan.units[1:]), whole.parallel or rest.parallel
+    record = np.array([
+        0, len(costs), launcher() if parallel else 0, player(), address_of(plan.step), address_of(order),
+        address_of(coefficients), batch, visited, address_of(weights), plan.address["losses"],
+        plan.address["squares"], units if l2 else 0, plan.address["norms"], 2 * units if clips[1] else 0,
+        bits(l2), address_of(costs),
+        address_of(whole.regions), *whole.marks, len(whole.regions),
+        address_of(rest.regions), *rest.marks, len(rest.regions),
+    ], np.int64)  # fmt: skip
+    with compiling.parallel_region() if parallel else contextlib.nullcontext():
+        function(compiled_task(_epoch, np.float64))(address_of(record), 0, 1)
+    return costs[: record[0]]

@@ -16,8 +16,7 @@ Elementary Functions, 3rd ed., 2016 (minimax polynomials, log1p); Tang, ACM TOMS
 its parts); Cody, Math. Comp. 23 (1969), 631 (erfc as exp(-x**2) times a quotient).
 """
 
-from numba.extending import register_jitable
-
+from .compiling import inlined
 from .constants import constants
 from .scalars import (
     copysign,
@@ -40,7 +39,7 @@ __all__ = [
 
 # NumPy's division, since Python's checks for a zero divisor with a branch, and a branch makes a loop scalar;
 # inlined, since a call does too, and LLVM finds the longer functions too long by itself.
-_function = register_jitable(error_model="numpy", nogil=True, forceinline=True)
+_function = inlined(forceinline=True)
 
 
 @_function

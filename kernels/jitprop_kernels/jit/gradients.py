@@ -8,28 +8,26 @@ same arguments in all: the address of the block that steps W (see `optimizers`),
 or none, where C takes dW itself or the tile takes the step of plain gradient descent while it stores.
 """
 
-from numba.extending import register_jitable
-
 from ..contract import COEFFICIENTS
+from .compiling import inlined
 from .launch import compiled_task, part_of
 from .reductions import panel_sum
 from .scalars import fma
-from .steps import CHUNK, DEPTH, FAR, part, rows_and_panels, rows_of_a_tile
-from .tile import call_tile, tall_tile
+from .steps import CHUNK, DEPTH, FAR, part, rows_and_panels
+from .tile import call_tile
 from .vectors import call_address, cast, float_of, prefetch, size_of, unpack, vector_at, vector_length
 
 __all__ = ["bias_gradients", "weight_gradients"]
 
-_RUN, _WIDTH = 96, 1024  # rows and columns of a part of rows far apart, less than half a second level of cache
-_UNITS = 512  # whose dZ of these rows may wait there as well
-_SUMS = 65_536  # numbers of dW that may wait there beside them
+_RUN, _WIDTH = 96, 1024  # rows and columns of a part of rows far apart: less than half a second level of cache
+_UNITS, _SUMS = 512, 262_144  # units whose dZ of these rows may wait there as well, and bytes of their dW
 _LONG, _CACHE = 256, 262_144  # numbers of a long row, and of a second level of cache
 _FEW = 4  # units of which plain loops make the gradients
 _STEP_ENTRY = 6  # of `optimizers.update_record`
 _RATE, _DECAY, _SHARE = (COEFFICIENTS.index(name) for name in ("rate", "decay", "gradient_share"))
 
 
-@register_jitable
+@inlined
 def _scales(parameter, direct, count, one):
     """By what the tile multiplies its sums and what is there: the mean, or W (decay - rate l2) - rate dW."""
     if direct == 0:
@@ -85,8 +83,8 @@ def weight_gradients(dtype, tile, n, k, count, split, D, B, C, parameter, update
     if few:
         return _few(dtype, n, k, count, D, B, C, parameter, update, direct)
     if far:
-        return _far(dtype, n, k, count, D, B, C, parameter, update, direct)
-    step = rows_of_a_tile(n, tile.MR)
+        return _far(dtype, tile, n, k, count, D, B, C, parameter, update, direct)
+    step = tile.rows(n)
     record = [tile.address, tile.NR, n, k, step, count, split, *D, *B, *C, update, direct, 0, 0, *parameter]
     return compiled_task(_weight_gradients, dtype), record, 20, step * tile.NR * dtype.itemsize
 
@@ -126,27 +124,28 @@ def _far_gradients(record, t, tasks, one):
                 call_address(update, parameter, first, j, sums, width, last - first, columns)
 
 
-def _far(dtype, n, k, count, D, B, C, parameter, update, direct):
+def _far(dtype, tile, n, k, count, D, B, C, parameter, update, direct):
     """`weight_gradients` of rows far apart: part by part, each read in long pieces of rows.
 
     The tile is tall and narrow, so that few tiles read each number of A_prev: lines of such rows drive each other out
     of the first level of cache.
     """
-    tile, units = tall_tile(dtype), min(n, _UNITS)
-    step = rows_of_a_tile(units, tile.MR)
-    width = min(_WIDTH, max(1, _SUMS // (units * tile.NR)) * tile.NR)
+    step = tile.rows(n, tall=True)
+    units = min(n, _UNITS // step * step)
+    width = min(_WIDTH, max(1, _SUMS // (units * tile.VL * dtype.itemsize)) * tile.VL)
     record = [
-        tile.address, tile.NR, n, k, step, count, units, width, *D, B[0], B[2], *C, update, direct, 0, 0, *parameter,
+        tile.address, tile.VL, n, k, step, count, units, width, *D, B[0], B[2], *C, update, direct, 0, 0, *parameter,
     ]  # fmt: skip
     return compiled_task(_far_gradients, dtype), record, 19, units * width * dtype.itemsize if update else 0
 
 
-@register_jitable
-def _add_rows(dW, alpha, dZ, stride, x, x_row, together, beta, one):
-    """dW = beta dW + alpha (sum of one or four rows of X, each times its number of dZ)."""
-    n, d0, x0 = dW.size, alpha * dZ[0], vector_at(x, dW.size, one)
-    if beta == 0:
-        dW[:] = 0
+@inlined
+def _add_rows(dW, n, alpha, dZ, stride, x, x_row, together, beta, one):
+    """dW = beta dW + alpha (sum of one or four rows of X, each times its number of dZ), n numbers each."""
+    d0, x0 = alpha * dZ[0], vector_at(x, n, one)
+    if beta == 0:  # dW is not read
+        for j in range(n):
+            dW[j] = one - one
         beta = one
     if together == 1:
         for j in range(n):
@@ -181,7 +180,7 @@ def _few_gradients(record, t, tasks, one):
                         dZ = vector_at(
                             d + ((first + i) * d_row + r * d_column + r // group * jump) * size, 3 * d_column + 1, one
                         )
-                        _add_rows(dW, alpha, dZ, d_column, x, x_row, together, beta if r == 0 else one, one)
+                        _add_rows(dW, columns, alpha, dZ, d_column, x, x_row, together, beta if r == 0 else one, one)
         if update != 0:
             call_address(update, parameter, first, j0, sums, width, rows, width)
 

@@ -15,12 +15,15 @@ import threading
 import numba
 import numpy as np
 from numba import types
-from numba.extending import register_jitable
 
 from . import compiling
+from .compiling import inlined
 from .vectors import call_address
 
-__all__ = ["address_of", "bits", "compiled_block", "compiled_task", "launch", "launcher", "part_of", "run", "workspace"]
+__all__ = [
+    "address_of", "bits", "compiled_block", "compiled_task", "function", "launch", "launcher", "part_of", "run",
+    "workspace",
+]  # fmt: skip
 
 _TASK = types.void(types.intp, types.intp, types.intp)
 
@@ -39,7 +42,7 @@ def address_of(array):
     return array.ctypes.data
 
 
-@register_jitable
+@inlined
 def launch(launcher, task, record, tasks):
     """Run all parts of a task: directly when there is one, else through the parallel shell at `launcher`."""
     if tasks == 1:
@@ -48,7 +51,7 @@ def launch(launcher, task, record, tasks):
         call_address(launcher, task, record, tasks)
 
 
-@register_jitable
+@inlined
 def part_of(m, grain, t, tasks):
     """Where part t of m columns begins and ends; parts are multiples of `grain`, the last may be smaller."""
     grains = (m + grain - 1) // grain
@@ -77,7 +80,7 @@ def compiled_task(body, dtype):
 
     `one` is 1 in the dtype: the only thing that tells the code of one dtype from that of another.
     """
-    one, inner = np.dtype(dtype).type(1), register_jitable(body)
+    one, inner = np.dtype(dtype).type(1), inlined(body)
 
     def task(record, t, tasks):
         inner(record, t, tasks, one)
@@ -88,7 +91,7 @@ def compiled_task(body, dtype):
 @functools.cache
 def compiled_block(body, dtype):
     """The address of ``body(x, x_stride, y, y_stride, rows, columns, parameter, one)`` compiled for a dtype."""
-    one, inner = np.dtype(dtype).type(1), register_jitable(body)
+    one, inner = np.dtype(dtype).type(1), inlined(body)
 
     def block(x, x_stride, y, y_stride, rows, columns, parameter):
         inner(x, x_stride, y, y_stride, rows, columns, parameter, one)
@@ -97,19 +100,20 @@ def compiled_block(body, dtype):
     return compiling.compile_address(_named(block, body, dtype), signature)
 
 
-@compiling.jit
-def _run(launcher, task, record, tasks):
-    launch(launcher, task, record.ctypes.data, tasks)
+@functools.cache
+def function(task):
+    """A task, or the parallel shell, as a Python function of the same three integers, which lets other threads run."""
+    return ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(task)
 
 
 def run(task, record, tasks=1):
     """Run a task from Python; `record` is its list of int64, `tasks` how many parts it may be cut into."""
     array = np.array(record, np.int64)
     if tasks == 1:
-        _run(0, task, array, 1)
+        function(task)(address_of(array), 0, 1)
         return
     with compiling.parallel_region():
-        _run(launcher(), task, array, tasks)
+        function(launcher())(task, address_of(array), tasks)
 
 
 _local = threading.local()

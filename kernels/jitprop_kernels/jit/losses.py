@@ -9,10 +9,10 @@ matter.
 import functools
 
 import numpy as np
-from numba.extending import register_jitable
 
 from ..contract import parse_loss
 from .activations import FORMULAS
+from .compiling import inlined
 from .functions import exp, log, select, sigmoid, softplus
 from .launch import compiled_task, part_of
 from .vectors import cast, float_of, size_of, unpack, vector_at
@@ -28,7 +28,7 @@ def _squared_error(a, y, parameter, zero, one):
     return cast(0.5, one) * (a - y) * (a - y), a - y
 
 
-@register_jitable
+@inlined
 def _sign(x, zero, one):
     return select(x > zero, one, select(x < zero, -one, x))  # x itself is 0 or nan
 
@@ -75,8 +75,8 @@ _LOSSES = {
 @functools.cache
 def _elementwise_head(output, loss):
     """The head of an output that works element by element."""
-    activation = register_jitable(FORMULAS["linear" if loss == "binary_cross_entropy" else output])
-    formula = register_jitable(_logistic if loss == "binary_cross_entropy" else _LOSSES[loss])
+    activation = inlined(FORMULAS["linear" if loss == "binary_cross_entropy" else output])
+    formula = inlined(_logistic if loss == "binary_cross_entropy" else _LOSSES[loss])
 
     def head(record, t, tasks, one):
         z, z_stride, y, y_stride, dz, dz_stride, n, m, grain, factors, losses, parameter = unpack(record, 12)
@@ -109,7 +109,7 @@ def _elementwise_head(output, loss):
     return head
 
 
-@register_jitable
+@inlined
 def _softmax_chunk(z, z_stride, a, a_stride, n, columns, top, norm, zero, one):
     """Softmax of a chunk of columns: fills `top` with each column's maximum and `norm` with its sum of e^(z - top)."""
     size = size_of(one)

@@ -9,14 +9,15 @@ import functools
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, register_jitable
+from numba.extending import intrinsic
 
+from .compiling import inlined
 from .vectors import I64, Vectors, define, size_of, vector_at, vector_length
 
 __all__ = ["pack", "transpose"]
 
 
-@register_jitable
+@inlined
 def pack(source, stride, rows, columns, panel, NR, one):
     """Copy `rows` x `columns` numbers at `source` into a panel."""
     for p in range(rows):
@@ -62,7 +63,7 @@ def _transposing(masked):
 _transpose_whole, _transpose_masked = _transposing(False), _transposing(True)
 
 
-@register_jitable
+@inlined
 def transpose(source, stride, rows, columns, target, target_stride, VL, one):
     """Write the transpose of `rows` x `columns` numbers at `source` to `target`, and nothing beside it."""
     size = size_of(one)

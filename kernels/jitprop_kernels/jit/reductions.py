@@ -6,8 +6,9 @@ bits depend on its length and on the width of a vector only.
 
 import numpy as np
 from llvmlite import ir
-from numba.extending import intrinsic, register_jitable
+from numba.extending import intrinsic
 
+from .compiling import inlined
 from .launch import compiled_task
 from .tile import NV
 from .vectors import I64, Vectors, cast, float_of, size_of, unpack, vector_at, vector_length
@@ -72,7 +73,7 @@ def _summing(weighted):
 _inner, _sum = _summing(True), _summing(False)
 
 
-@register_jitable
+@inlined
 def _long_inner(x, y, n, one):
     """`_inner` in pieces whose sums are added in float64: a single sum of millions would lose its last digits."""
     total = np.float64(0.0)
@@ -119,7 +120,7 @@ def _panel_sum(typingctx, x, stride, count, like):
     return signature, codegen
 
 
-@register_jitable
+@inlined
 def panel_sum(x, stride, count, NR, one):
     """`_panel_sum` in pieces whose sums are added in float64; NR is the width of a panel."""
     total = np.float64(0.0)

@@ -14,8 +14,7 @@ An element is computed by one thread, and its sum is cut at places that depend o
 step do not depend on the number of threads, nor on the other examples of a batch where it does not sum over them.
 """
 
-from numba.extending import register_jitable
-
+from .compiling import inlined
 from .dots import dots, dots_shape
 from .launch import bits, compiled_task, part_of
 from .panels import transpose
@@ -35,7 +34,6 @@ __all__ = [
     "product",
     "row_product",
     "rows_and_panels",
-    "rows_of_a_tile",
     "small",
     "turn",
     "turn_rows",
@@ -53,12 +51,12 @@ CHUNK = 104_448  # numbers of the left operand that stay in the second level of 
 PANEL_SCRATCH = 25  # entry of a record of `product`
 
 
-@register_jitable
+@inlined
 def part(n, t, tasks):
     return n * t // tasks, n * (t + 1) // tasks
 
 
-@register_jitable
+@inlined
 def rows_and_panels(n, step, panels, split, t, tasks):
     """The rows i0 to i1 and panels p0 to p1 of part t; rows are shared out in whole tiles of `step`."""
     if split == SPLIT_PANELS:
@@ -101,12 +99,6 @@ def _product(record, t, tasks, one):
                             call_address(block, place, c_row, beside, other_row, rows, columns, float_of(parameter))
 
 
-def rows_of_a_tile(n, MR):
-    """Rows are shared out evenly: 100 rows are 8 tiles of 13 or 12, not 7 of 14 and one of 2."""
-    tiles = -(-n // MR)
-    return -(-n // tiles)
-
-
 def product(dtype, tile, n, k, count, split, A, B, C, bias=0, block=0, other=(0, 0, 0), parameter=0.0, X=(0, 0)):
     """The task C = A B + bias for `count` columns in panels, then a block on each tile of C and its place in `other`.
 
@@ -115,7 +107,7 @@ def product(dtype, tile, n, k, count, split, A, B, C, bias=0, block=0, other=(0,
     panels of `panel_room` bytes are made of them one by one in scratch, entry PANEL_SCRATCH, and B is (0, 0, NR).
     """
     record = [
-        tile.address, tile.NR, tile.VL, n, k, rows_of_a_tile(n, tile.MR), count, split, *A, bias, *B, *C,
+        tile.address, tile.NR, tile.VL, n, k, tile.rows(n), count, split, *A, bias, *B, *C,
         block, *other, bits(parameter), *X, 0, 0,
     ]  # fmt: skip
     return compiled_task(_product, dtype), record

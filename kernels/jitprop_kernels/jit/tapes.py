@@ -6,7 +6,7 @@ the others; between two regions they wait.
 
 import numpy as np
 
-from . import compiling
+from .compiling import inlined
 from .launch import address_of, compiled_task, launch
 from .vectors import call_address, unpack
 
@@ -29,7 +29,7 @@ def player():
     return compiled_task(_play_part, np.dtype(np.float64))
 
 
-@compiling.jit
+@inlined
 def play(launcher, player, regions, first, last):
     """Play the regions from `first` to before `last` of those at an address; `launcher` is 0 where all are serial."""
     for r in range(first, last):

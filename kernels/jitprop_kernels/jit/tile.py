@@ -17,7 +17,6 @@ registers for a row of B and one for a broadcast must fit.
 """
 
 import functools
-from typing import NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -25,31 +24,36 @@ from numba import types
 from numba.extending import intrinsic
 
 from . import compiling
-from .vectors import I64, Vectors, define, vector_length
+from .vectors import I64, Vectors, vector_length
 
-__all__ = ["NV", "Tile", "call_tile", "tall_tile", "tile"]
+__all__ = ["NV", "Tile", "call_tile", "tile"]
 
 NV = 2  # vectors in a row of the tile
 
 
-class Tile(NamedTuple):
-    """The machine code of the tile for one dtype, and its shape."""
+class Tile:
+    """The tiles for one dtype: their largest shape, and a table of their machine code by the number of rows."""
 
-    address: int
-    MR: int
-    NV: int
-    VL: int
+    def __init__(self, dtype):
+        self.dtype, self.VL, self.NV = dtype, vector_length(dtype.itemsize), NV
+        # 14 x 2 of 32 registers (28 sums, 2 of B, 1 broadcast, 1 spare), 6 x 2 of 16.
+        self.MR = 14 if compiling.register_count() >= 32 else 6
+        self.NR = NV * self.VL
+        self.table = np.zeros(NV * self.MR + 1, np.int64)
+        self.address = self.table.ctypes.data
 
-    @property
-    def NR(self):
-        """Columns of the widest tile."""
-        return self.NV * self.VL
+    def rows(self, n, tall=False):
+        """How many rows to take at a time of n; tiles of so many, and of as many as are left over, are compiled.
 
-
-def _shape(itemsize):
-    """MR, NV, VL for the host: 14 x 2 of 32 registers (28 sums, 2 of B, 1 broadcast, 1 spare), 6 x 2 of 16."""
-    VL = vector_length(itemsize)
-    return (14, NV, VL) if compiling.register_count() >= 32 else (6, NV, VL)
+        Rows are shared out evenly: 100 rows are 8 tiles of 13 or 12, not 7 of 14 and one of 2. A tall tile has up to
+        NV * MR rows of a single vector, so that few tiles read each number of B.
+        """
+        tiles = -(-n // (NV * self.MR if tall else self.MR))
+        rows = -(-n // tiles)
+        for count in {rows, n % rows} - {0}:
+            vectors = NV if count <= self.MR else 1
+            self.table[count] = _compiled(self.dtype, count, vectors, self.VL)
+        return rows
 
 
 class _Body:
@@ -171,86 +175,58 @@ class _Body:
         builder.position_at_end(end)
 
 
-def _define(module, scalar, MR, NV, VL, masked):
-    """The tile of one shape as a function of `module`."""
-    name = f"jitprop_tile_{MR}x{NV}x{VL}{'_masked' if masked else ''}_{scalar}"
-    emit = lambda builder, arguments: _Body(builder, scalar, MR, NV, VL, masked).emit(*arguments)  # noqa: E731
-    return define(module, name, [I64] * 12 + [scalar] * 2, emit)
-
-
-def _dispatcher(MR, NV, VL):
-    """An intrinsic that runs the tile of `rows` rows and just as many vectors as `columns` needs."""
+@functools.cache
+def _compiled(dtype, rows, NV, VL):
+    """The address of the tile of so many rows, which takes just as many of NV vectors as `columns` needs."""
+    scalar = types.float32 if dtype == np.float32 else types.float64
 
     @intrinsic
-    def run(typingctx, rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, alpha, beta):
-        signature = types.void(*[types.intp] * 13, alpha, beta)
-
+    def run(typingctx, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, alpha, beta):
         def codegen(context, builder, signature, args):
-            scalar = context.get_value_type(alpha)
-            rows, columns = args[0], args[1]
-            end = builder.append_basic_block("tile.end")
-            # Which of the tiles of a given number of rows: one vector or two, whole or masked.
-            VLs = ir.Constant(I64, VL)
-            vectors = builder.sdiv(builder.add(columns, ir.Constant(I64, VL - 1)), VLs)
-            partly = builder.icmp_signed("!=", builder.srem(columns, VLs), ir.Constant(I64, 0))
-            which = builder.add(builder.mul(vectors, ir.Constant(I64, 2)), builder.zext(partly, I64))
-            index = builder.add(builder.mul(rows, ir.Constant(I64, 2 * NV + 2)), which)
-            switch = builder.switch(index, end)
-            for r in range(1, MR + 1):
-                for v in range(1, NV + 1):
-                    for masked in (False, True):
-                        case = builder.append_basic_block(f"tile.{r}.{v}.{masked}")
-                        switch.add_case(ir.Constant(I64, r * (2 * NV + 2) + 2 * v + masked), case)
-                        with builder.goto_block(case):
-                            # Less than NV whole vectors are rare: the masked tile will do, and is compiled anyway.
-                            tile = _define(builder.module, scalar, r, v, VL, masked or v < NV)
-                            builder.call(tile, args[1:])
-                            builder.branch(end)
+            columns, end = args[0], builder.append_basic_block("tile.end")
+            # Less than NV whole vectors are rare: the masked tile will do, and is needed anyway.
+            shapes = [("==", NV, False), *(("<=", v, True) for v in range(1, NV + 1))]
+            for relation, vectors, masked in shapes:
+                fits, other = builder.append_basic_block("tile.fits"), builder.append_basic_block("tile.other")
+                builder.cbranch(builder.icmp_signed(relation, columns, I64(vectors * VL)), fits, other)
+                builder.position_at_end(fits)
+                _Body(builder, context.get_value_type(scalar), rows, vectors, VL, masked).emit(*args)
+                builder.branch(end)
+                builder.position_at_end(other)
+            builder.branch(end)
             builder.position_at_end(end)
             return context.get_dummy_value()
 
-        return signature, codegen
+        return types.void(*[types.intp] * 12, scalar, scalar), codegen
 
-    return run
+    def register_tile(columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, alpha, beta):
+        run(columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, alpha, beta)
 
-
-def _compiled(dtype, MR, NV, VL):
-    run = _dispatcher(MR, NV, VL)
-
-    def register_tile(rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, alpha, beta):
-        run(rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, alpha, beta)
-
-    register_tile.__name__ = register_tile.__qualname__ = f"tile_{MR}x{NV}x{VL}_{dtype.name}"
-    scalar = types.float32 if dtype == np.float32 else types.float64
-    signature = types.void(*[types.intp] * 13, scalar, scalar)
-    return Tile(compiling.compile_address(register_tile, signature), MR, NV, VL)
+    register_tile.__name__ = register_tile.__qualname__ = f"register_tile_{rows}_{dtype.name}"
+    return compiling.compile_address(register_tile, types.void(*[types.intp] * 12, scalar, scalar))
 
 
 @functools.cache
 def tile(dtype):
-    """The tile for float32 or float64 on this processor, compiled when first asked for."""
-    return _compiled(np.dtype(dtype), *_shape(np.dtype(dtype).itemsize))
-
-
-@functools.cache
-def tall_tile(dtype):
-    """The same with twice the rows of one vector, for rows of B that should be read once."""
-    MR, NV, VL = _shape(np.dtype(dtype).itemsize)
-    return _compiled(np.dtype(dtype), MR * NV, 1, VL)
+    """The tiles for float32 or float64 on this processor, compiled when first needed."""
+    return Tile(np.dtype(dtype))
 
 
 @intrinsic
-def call_tile(typingctx, address, rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, alpha, beta):
-    """Call the tile at `address`.
+def call_tile(typingctx, table, rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, alpha, beta):
+    """Call the tile of so many rows in the table at an address.
 
-    rows <= MR, columns <= NR; strides in elements; a, b, c and bias are addresses, bias may be 0. After every `group`
-    columns of A there are `jump` more elements to the next column; where there is nothing to jump over, group = k.
+    rows as `Tile.rows` gives them, columns <= NR; strides in elements; a, b, c and bias are addresses, bias may be 0.
+    After every `group` columns of A there are `jump` more elements to the next column; where there is nothing to jump
+    over, group = k.
     """
     signature = types.void(*[types.intp] * 14, alpha, beta)
 
     def codegen(context, builder, signature, args):
-        kind = ir.FunctionType(ir.VoidType(), [I64] * 13 + [context.get_value_type(alpha)] * 2)
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+        table, rows, *arguments = args
+        address = builder.load(builder.gep(builder.inttoptr(table, I64.as_pointer()), [rows]))
+        kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
+        builder.call(builder.inttoptr(address, kind.as_pointer()), arguments)
         return context.get_dummy_value()
 
     return signature, codegen

@@ -1,9 +1,9 @@
 """What Numba cannot be asked for in Python: vectors in registers, and memory and code by their addresses."""
 
 from llvmlite import ir
-from numba import carray, types
+from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, register_jitable
+from numba.extending import intrinsic
 
 from . import compiling
 
@@ -171,17 +171,15 @@ def call_address(typingctx, address, *arguments):
 
 
 @intrinsic
-def _pointer(typingctx, address, like):
-    """`address` as a pointer to numbers of the type of `like`."""
-    return types.CPointer(like)(types.intp, like), lambda context, builder, signature, args: builder.inttoptr(
-        args[0], context.get_value_type(signature.args[1]).as_pointer()
+def vector_at(typingctx, address, n, like):
+    """The `n` numbers at `address`, of the type of `like`, to be indexed; `n` is for the reader.
+
+    A pointer and not an array, of which Numba would make much more code, and LLVM nothing better.
+    """
+    signature = types.CPointer(like)(types.intp, types.intp, like)
+    return signature, lambda context, builder, signature, args: builder.inttoptr(
+        args[0], context.get_value_type(signature.return_type)
     )
-
-
-@register_jitable
-def vector_at(address, n, like):
-    """The `n` numbers at `address`, of the type of `like`, as an array."""
-    return carray(_pointer(address, like), (n,))
 
 
 @intrinsic(prefer_literal=True)
