@@ -51,7 +51,7 @@ CASES = (
     Case((300, 3, 2), 150, 70, "F", visited=75, rule="sgd", clip_norm=0.1),
     Case((1040, 30, 2), 20, 3, "F", visited=10, rule="sgd"),
     Case((300, 30, 270), 20, 4, "F", visited=10, clip_value=0.02),
-    Case((300, 30, 270), 20, 4, "C", visited=10, rule="nesterov", clip_norm=0.1),
+    Case((300, 30, 270), 20, 4, "C", visited=10, rule="momentum", clip_norm=0.1),
     Case((31, 130, 3), 40, 5, "F", visited=13, dropout=(0.3, 0.3), **BOTH),
     Case((31, 130, 3), 40, 5, "C", visited=13, dropout=(0.3, 0.3), clip_norm=0.1),
     Case((65, 33, 200), 5, 5, "F", head=("sigmoid", "squared_error"), rule="sgd"),
