@@ -55,7 +55,7 @@ class _ForwardPlan(Plan):
         self.out_row, self.tapes = out_row, {}
         self.serial = self._work(width) < SPAWN
         self.padded = -(-width // self.tile.NR) * self.tile.NR
-        self.feature_stride = self.pad(self.units[0])
+        self.feature_stride, self.stride = self.pad(self.units[0]), self.pad(self.padded)
         hidden = self.hidden = max(self.units[1:-1], default=0)
         self.wide = steps.wide(self.units)
         self._allocate({
@@ -64,6 +64,7 @@ class _ForwardPlan(Plan):
             "Z1": self.size * self.padded * self.units[1] if self.wide else 0,
             "even": self.size * self.padded * hidden,
             "odd": self.size * self.padded * hidden,
+            "Z": self.size * self.stride * self.units[-1] if self.output == "softmax" else 0,
         })  # fmt: skip
 
     def _work(self, count):
@@ -72,6 +73,8 @@ class _ForwardPlan(Plan):
     def panels(self, l):
         """A layer's panels: address, numbers from panel to panel, numbers from row to row."""
         NR = self.tile.NR
+        if l == self.L and self.output == "softmax":  # in its place LLVM's test for overlap would choose scalars
+            return self.address["Z"], NR, self.stride
         if l == self.L:
             return _OUT, NR, self.out_row
         if l == 0 and not self.examples_are_rows:
@@ -94,14 +97,14 @@ class _ForwardPlan(Plan):
         place = self.panels(1)
         tape.add(*steps.turn_rows(self.dtype, self.tile, n, count, *Z, *place))
         if self.L > 1:
-            block, parameter = self.activation(1, activations.VALUE)
+            block, parameter = self.activation(1, activations.IN_PLACE)
             tape.add(*steps.apply(self.dtype, self.tile, n, count, block, place, place, parameter))
 
     def product(self, tape, l, count, split):
         """Z[l], of hidden layers A[l]."""
         more = {}
         if l < self.L:
-            block, parameter = self.activation(l, activations.VALUE)
+            block, parameter = self.activation(l, activations.IN_PLACE)
             more = {"block": block, "other": self.panels(l), "parameter": parameter}
         tape.add(
             *steps.product(
@@ -111,13 +114,13 @@ class _ForwardPlan(Plan):
         )  # fmt: skip
 
     def finish_outputs(self, tape, count):
-        """A[L] of Z[L], in its place."""
+        """A[L] of Z[L]."""
         n, out = self.units[self.L], self.panels(self.L)
         if self.output == "softmax":
-            record = [_OUT, self.out_row, _OUT, self.out_row, n, count, self.tile.NR, 0, 0]
+            record = [self.address["Z"], self.stride, _OUT, self.out_row, n, count, self.tile.NR, 0, 0]
             tape.add(losses.softmax(self.dtype), record, scratch=7, room=2 * losses.CHUNK * self.size)
         elif self.output not in (None, "linear"):
-            block = activations.block(self.output, activations.VALUE, self.dtype)
+            block = activations.block(self.output, activations.IN_PLACE, self.dtype)
             tape.add(*steps.apply(self.dtype, self.tile, n, count, block, out, out, 0.0))
 
     def write(self, tape, count):
