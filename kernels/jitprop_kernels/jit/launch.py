@@ -22,6 +22,7 @@ from .vectors import call_address
 
 __all__ = ["address_of", "bits", "compiled_block", "compiled_task", "launch", "launcher", "part_of", "run", "workspace"]
 
+_address, _first = ctypes.addressof, ctypes.c_char.from_buffer
 _TASK = types.void(types.intp, types.intp, types.intp)
 
 
@@ -35,7 +36,7 @@ def address_of(array):
     if array is None:
         return 0
     if array.flags.carray:  # the quick way, which other arrays do not offer
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))
+        return _address(_first(array))
     return array.ctypes.data
 
 
