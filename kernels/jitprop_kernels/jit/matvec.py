@@ -7,7 +7,6 @@ VL vectors, one for each term of the sum, and every example adds them in turn. S
 
 import functools
 
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -26,18 +25,15 @@ def _emit(builder, arguments, scalar, VL, count):
     v = Vectors(builder, scalar, VL)
     size, mask, none = I64(v.size), v.mask(units), I64(0)
     w_row, x_term, x_example, z_example = (builder.mul(s, size) for s in (w_row, x_term, x_example, z_example))
-    block = builder.mul(w_row, I64(VL))
     last = builder.sub(units, I64(1))
-    # Units that are missing are those of the last one again, which nobody will see.
-    rows = [I64(i) for i in range(VL)]
-    rows = [builder.mul(w_row, builder.select(builder.icmp_signed("<", i, last), i, last)) for i in rows]
-    rows = [builder.add(w, row) for row in rows]
+    # In place of units that are missing the last one is read again; these sums are not stored.
+    units_read = [builder.select(builder.icmp_signed("<", I64(i), last), I64(i), last) for i in range(VL)]
+    rows = [builder.add(w, builder.mul(w_row, i)) for i in units_read]
     examples = [builder.add(x, builder.mul(x_example, I64(e))) for e in range(count)]
 
     def add(sums, p, terms=None):
         """Add VL terms to the sums; of the last ones only those that there are."""
         offset, lines = builder.mul(p, size), []
-        ahead = builder.add(offset, block)
         for row in rows:
             lines.append(v.load(builder.add(row, offset), None if terms is None else v.mask(terms)))
         for q, line in enumerate(v.transpose(lines)):
@@ -54,7 +50,7 @@ def _emit(builder, arguments, scalar, VL, count):
     biased = builder.icmp_unsigned("!=", bias, none)
     start = v.load(bias, builder.and_(mask, v.splat(biased)))
     before = builder.block
-    loop, whole, part, rest, end = (builder.append_basic_block(name) for name in ("loop", "whole", "part", "rest", "end"))
+    loop, whole, part, rest, end = map(builder.append_basic_block, ("loop", "whole", "part", "rest", "end"))
     builder.branch(loop)
     builder.position_at_end(loop)
     p, sums = builder.phi(I64), [builder.phi(v.type) for _ in range(count)]
