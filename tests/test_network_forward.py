@@ -129,3 +129,18 @@ def test_prediction_does_not_copy_the_examples(tmp_path):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < X.nbytes / 4
+
+
+@pytest.mark.parametrize("m", [1, 2, 100, 1797])
+def test_only_what_is_not_finite_is_refused(m):
+    net = Network([64, 9, 3], seed=0)
+    for order in "CF":
+        X = np.zeros((64, m), np.float32, order)
+        X[5, m - 1] = 3e38  # its square overflows
+        X.flags.writeable = False
+        assert net.predict_proba(X).shape == (3, m)
+        for value in (np.nan, np.inf, -np.inf):
+            X = np.zeros((64, m), np.float32, order)
+            X[5, m - 1] = value
+            with pytest.raises(ValueError, match=rf"X\[5, {m - 1}\] is {value}"):
+                net.predict_proba(X)

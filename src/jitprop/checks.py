@@ -31,7 +31,6 @@ __all__ = [
 Array: TypeAlias = npt.NDArray[Any]
 
 BLOCK = 2**18  # elements looked at together, so that their mask stays in cache
-FEW = 2**12  # elements whose sum of squares is known sooner than their mask; it is finite unless one is nan or huge
 SUM_TOLERANCE = 1e-5  # of columns of probabilities: a column of float32 is off by less than 1e-6
 
 
@@ -109,12 +108,11 @@ def cast(name: str, array: Array, dtype: str, first: int = 0) -> Array:
 
 def _check_finite(name: str, result: Array, original: Array, first: int) -> None:
     flat = result.ravel(order="K")  # a view, since the array is contiguous
-    if flat.size <= FEW and math.isfinite(flat.dot(flat)):
-        return
     for start in range(0, flat.size, BLOCK):
         finite = np.isfinite(flat[start : start + BLOCK])
-        if not finite.all():
-            place = start + int(np.argmin(finite))
+        first_wrong = finite.argmin()  # 0 where none is; sooner known than finite.all()
+        if not finite[first_wrong]:
+            place = start + int(first_wrong)
             order: Literal["C", "F"] = "C" if result.flags.c_contiguous else "F"
             index = tuple(int(i) for i in np.unravel_index(place, result.shape, order=order))
             _refuse(name, index[:-1] + (index[-1] + first,), result[index], original[index])
