@@ -11,8 +11,11 @@ from jitprop import Network
 from jitprop_kernels import jit, loops, vectorized
 from jitprop_kernels.contract import ACTIVATIONS, OUTPUTS
 
-NETWORKS = [(1, 1), (7, 1), (3, 5, 2), (33, 17, 31, 4), (130, 20, 3), (129, 32, 1), (1500, 3, 2), (40, 97, 65, 10)]
-COUNTS = [1, 2, 15, 16, 31, 33, 129]
+NETWORKS = [
+    (1, 1), (7, 1), (3, 5, 2), (33, 17, 31, 4), (130, 20, 3), (129, 32, 1), (1500, 3, 2), (40, 97, 65, 10),
+    (5, 1100, 3),
+]  # fmt: skip
+COUNTS = [1, 2, 4, 5, 15, 16, 31, 33, 129]
 
 
 def network(units, dtype, seed=0):
@@ -76,9 +79,12 @@ def test_a_column_depends_on_itself_alone(units, dtype, monkeypatch):
     for m in COUNTS:
         for order in "CF":
             assert np.array_equal(forward(np.asarray(X[:, :m], order=order)), whole[:, :m])
+        assert np.array_equal(forward(np.array(X, order="C")[:, 5 : 5 + m]), whole[:, 5 : 5 + m])
         assert np.array_equal(forward(X[:, 5 : 5 + m]), whole[:, 5 : 5 + m])
     monkeypatch.setattr(jit.forward, "SPAWN", 0)
-    assert np.array_equal(forward(np.ascontiguousarray(X[:, :300])), whole[:, :300])
+    for m in (3, 300):
+        for order in "CF":
+            assert np.array_equal(forward(np.array(X[:, :m], order=order)), whole[:, :m])
 
 
 def test_views_with_gaps():
@@ -123,3 +129,18 @@ def test_prediction_does_not_copy_the_examples(tmp_path):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < X.nbytes / 4
+
+
+@pytest.mark.parametrize("m", [1, 2, 100, 1797])
+def test_only_what_is_not_finite_is_refused(m):
+    net = Network([64, 9, 3], seed=0)
+    for order in "CF":
+        X = np.zeros((64, m), np.float32, order)
+        X[5, m - 1] = 3e38  # its square overflows
+        X.flags.writeable = False
+        assert net.predict_proba(X).shape == (3, m)
+        for value in (np.nan, np.inf, -np.inf):
+            X = np.zeros((64, m), np.float32, order)
+            X[5, m - 1] = value
+            with pytest.raises(ValueError, match=rf"X\[5, {m - 1}\] is {value}"):
+                net.predict_proba(X)

@@ -49,10 +49,10 @@ def _plain(array):
 
 
 def _plain_floats(name, array):
-    if not _plain(array) or array.dtype.char not in "fd":
+    if not _plain(array) or (dtype := array.dtype).char not in "fd":
         raise TypeError(f"{name} must be a float32 or float64 array, got {describe(array)}")
-    if not array.dtype.isnative:
-        raise TypeError(f"{name} must have the machine's byte order, got dtype {array.dtype.str}")
+    if not dtype.isnative:
+        raise TypeError(f"{name} must have the machine's byte order, got dtype {dtype.str}")
     if not array.flags.aligned:
         raise ValueError(f"{name} must be aligned to its items, got address {array.ctypes.data}")
 
@@ -64,16 +64,17 @@ def matrix(name, array, shape=None, dtype=None):
         raise ValueError(f"{name} must have two dimensions, got shape {array.shape}")
     if dtype is not None and array.dtype != dtype:
         raise TypeError(f"{name} is {array.dtype}, but the other arrays are {dtype}")
-    if array.size == 0:
+    n, m = array.shape
+    if n == 0 or m == 0:
         raise ValueError(f"{name} is empty: shape {array.shape}")
     if shape is not None:
-        for have, want in zip(array.shape, shape, strict=True):
-            if want is not None and have != want:
-                wanted = ", ".join("any" if n is None else str(n) for n in shape)
-                raise ValueError(f"{name} has shape {array.shape}, should be ({wanted})")
+        wanted_n, wanted_m = shape
+        if (wanted_n is not None and n != wanted_n) or (wanted_m is not None and m != wanted_m):
+            wanted = ", ".join("any" if n is None else str(n) for n in shape)
+            raise ValueError(f"{name} has shape {array.shape}, should be ({wanted})")
     rows, columns = array.strides
     itemsize = array.itemsize
-    if (columns != itemsize and array.shape[1] > 1) or (rows < array.shape[1] * itemsize and array.shape[0] > 1):
+    if (columns != itemsize and m > 1) or (rows < m * itemsize and n > 1):
         raise ValueError(f"{name} must have contiguous rows (numpy.ascontiguousarray), got strides {array.strides}")
     if rows % itemsize:
         raise ValueError(f"{name} must be aligned to its items, got strides {array.strides}")
@@ -104,6 +105,10 @@ def check_out(out, shape, dtype, in_place=None, **inputs):
 def _column(name, array, n, dtype):
     """`array` must be a contiguous column of n numbers: a vector of biases, which kernels read without a stride."""
     matrix(name, array, (n, 1), dtype)
+    _contiguous(name, array)
+
+
+def _contiguous(name, array):
     if not array.flags.c_contiguous:
         raise ValueError(f"{name} must be C-contiguous (numpy.ascontiguousarray), got strides {array.strides}")
 
@@ -231,17 +236,20 @@ def _check_coefficients(coefficients, shape):
         raise ValueError("coefficients must be finite, but for clip_value and clip_norm")
     if not (coefficients[..., COEFFICIENTS.index("gain2")] >= 0).all():
         raise ValueError("gain2 of coefficients must not be negative")
+    if coefficients[..., _CLIPS:].min() > 0:  # not so where one is nan
+        return
     for column in range(_CLIPS, len(COEFFICIENTS)):
-        lowest = coefficients[..., column].min()  # a nan where there is one
+        lowest = coefficients[..., column].min()
         if not lowest > 0:
             raise ValueError(f"{COEFFICIENTS[column]} of coefficients must be above 0 (inf for none), got {lowest:g}")
 
 
 def _span(array):
     """The first address of an array without negative strides, and the one behind its last."""
-    first = array.ctypes.data
-    reach = sum((n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True))
-    return first, first + reach + array.itemsize
+    first, reach = array.__array_interface__["data"][0], array.itemsize  # sooner than array.ctypes.data
+    for n, stride in zip(array.shape, array.strides, strict=True):
+        reach += (n - 1) * stride
+    return first, first + reach
 
 
 def _disjoint(written, read):
@@ -299,10 +307,14 @@ def _check_parameters(name, arrays, like, dtype):
         raise TypeError(f"{name} must be a list of arrays, got {type(arrays).__name__}")
     if len(arrays) != len(like):
         raise ValueError(f"{name} has {len(arrays)} arrays, should have {len(like)}")
-    named = [(f"{name} {'Wb'[i % 2]}{i // 2 + 1}", array) for i, array in enumerate(arrays)]
+    named = _named(name, arrays)
     for (own, array), other in zip(named, like, strict=True):
         writable(own, array, other.shape, dtype)
     return named
+
+
+def _named(name, arrays):
+    return [(f"{name} {'Wb'[i % 2]}{i // 2 + 1}", array) for i, array in enumerate(arrays)]
 
 
 def _check_order(order, m):
@@ -325,7 +337,7 @@ def _check_layers(parameters, activations, n, dtype, check):
         check(f"W{l}", W, (None, n), dtype)
         n = W.shape[0]
         check(f"b{l}", b, (n, 1), dtype)
-        _column(f"b{l}", b, n, dtype)
+        _contiguous(f"b{l}", b)
     layers = len(parameters) // 2
     if len(activations) != layers - 1:
         raise ValueError(f"activations has {len(activations)} names, {layers - 1} hidden layers need one each")
@@ -366,7 +378,9 @@ def _train_epoch(
         raise TypeError(f"batch_size must be an int, got {type(batch_size).__name__}")
     if not 1 <= batch_size <= m:
         raise ValueError(f"batch_size must be from 1 to m = {m}, got {batch_size}")
-    written = _check_parameters("parameter", parameters, parameters, X.dtype)
+    if not isinstance(parameters, (list, tuple)):
+        raise TypeError(f"parameter must be a list of arrays, got {type(parameters).__name__}")
+    written = _named("parameter", parameters)  # checked with the layers
     for slot, arrays in zip(_slots(state, rule, "slots"), state, strict=True):
         written += _check_parameters(f"state {slot}", arrays, parameters, X.dtype)
     _check_coefficients(coefficients, (-(-visited // batch_size), len(COEFFICIENTS)))

@@ -6,7 +6,7 @@ the cast to the network's dtype, since 1e39 is finite in float64 and infinite in
 
 import math
 import numbers
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +62,8 @@ def check_integer(name: str, value: Any, low: int, high: int | None = None) -> i
 def as_numbers(name: str, value: Any, for_text: str = "") -> Array:
     """`value` as an array of booleans, integers or floats, without a copy; `for_text` is told whoever gives
     text."""
+    if type(value) is np.ndarray and value.dtype.kind in "biuf":
+        return value
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(f"{name} has masked entries; fill them or leave their examples out")
     if hasattr(value, "tocsr"):
@@ -95,9 +97,8 @@ def cast(name: str, array: Array, dtype: str, first: int = 0) -> Array:
 
     `first` is the column of the whole array at which a block begins, for the error.
     """
-    result = array
-    contiguous = array.flags.c_contiguous or array.flags.f_contiguous
-    if array.dtype != np.dtype(dtype) or not contiguous or not array.flags.aligned:
+    result, flags = array, array.flags
+    if array.dtype != dtype or not flags.forc or not flags.aligned:  # forc: C- or F-contiguous
         with np.errstate(all="ignore"):
             result = array.astype(dtype, order="K")
     if array.dtype.kind == "f":
@@ -109,8 +110,9 @@ def _check_finite(name: str, result: Array, original: Array, first: int) -> None
     flat = result.ravel(order="K")  # a view, since the array is contiguous
     for start in range(0, flat.size, BLOCK):
         finite = np.isfinite(flat[start : start + BLOCK])
-        if not finite.all():
-            place = start + int(np.argmin(finite))
+        first_wrong = finite.argmin()  # 0 where none is; sooner known than finite.all()
+        if not finite[first_wrong]:
+            place = start + int(first_wrong)
             order: Literal["C", "F"] = "C" if result.flags.c_contiguous else "F"
             index = tuple(int(i) for i in np.unravel_index(place, result.shape, order=order))
             _refuse(name, index[:-1] + (index[-1] + first,), result[index], original[index])
@@ -131,25 +133,27 @@ def _entry(name: str, array: Array, j: int, i: int = 0) -> str:
 
 def as_inputs(X: Any, architecture: "Architecture", name: str = "X") -> Array:
     """`X` as an array of shape (n_x, m) with m >= 1 in the dtype it has; its values are not looked at."""
-    array = as_numbers(name, X)
-    n_x = architecture.units[0]
+    array, n_x = as_numbers(name, X), architecture.units[0]
+    if array.ndim != 2 or array.shape[0] != n_x or array.shape[1] == 0:
+        _refuse_shape(name, array, n_x)
+    return array
+
+
+def _refuse_shape(name: str, array: Array, n_x: int) -> NoReturn:
     wanted = f"({n_x}, m): n_x = {n_x} features as rows, m examples as columns"
     if array.ndim == 1:
         raise ValueError(
             f"{name} has shape {array.shape}, a rank-1 array; it should be {wanted}. "
             f"One example is {name}.reshape(-1, 1), one feature {name}.reshape(1, -1)"
         )
-    if array.ndim != 2:
-        hint = f"; unroll pictures with {name}.reshape(m, -1).T" if array.ndim > 2 else ""
-        raise ValueError(f"{name} has shape {array.shape}, should be {wanted}{hint}")
-    if array.shape[0] != n_x:
-        hint = ""
-        if array.shape[1] == n_x:
-            hint = f". Columns are examples, and here they look like features: give {name}.T"
-        raise ValueError(f"{name} has shape {array.shape}, should be {wanted}{hint}")
-    if array.shape[1] == 0:
+    hint = ""
+    if array.ndim > 2:
+        hint = f"; unroll pictures with {name}.reshape(m, -1).T"
+    elif array.ndim == 2 and array.shape[0] == n_x:
         raise ValueError(f"{name} is empty: shape {array.shape}, should be {wanted}")
-    return array
+    elif array.ndim == 2 and array.shape[1] == n_x:
+        hint = f". Columns are examples, and here they look like features: give {name}.T"
+    raise ValueError(f"{name} has shape {array.shape}, should be {wanted}{hint}")
 
 
 def check_inputs(X: Any, architecture: "Architecture", name: str = "X") -> Array:

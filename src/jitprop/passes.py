@@ -77,10 +77,17 @@ def penalty(parameters: list[Array]) -> float:
     return sum(float(np.einsum("ij,ij->", W, W, dtype=np.float64)) for W in parameters[::2])
 
 
-@_unwarned
 def outputs(kernels: Any, parameters: list[Array], architecture: Architecture, X: Array) -> Array:
     """A[L], (n[L], m)."""
+    compiled = getattr(kernels, "__name__", None) == "jitprop_kernels.jit"
+    # Compiled kernels never warn, and to say so takes as long as an example does.
+    return (_outputs if compiled else _unwarned(_outputs))(kernels, parameters, architecture, X)
+
+
+def _outputs(kernels: Any, parameters: list[Array], architecture: Architecture, X: Array) -> Array:
     forward = plain(kernels.network_forward)
+    if X.shape[1] <= BLOCK_COLUMNS[0]:
+        return forward(parameters, cast("X", X, architecture.dtype), architecture.activations, architecture.output)
     parts = [
         forward(parameters, block, architecture.activations, architecture.output)
         for _, block in blocks(X, architecture)

@@ -1,6 +1,6 @@
 """Activations: each is one line that gives g(z) and g'(z) together; what a caller does not use, LLVM deletes.
 
-From that line `block` makes the four loops that kernels need, compiled only when one is used. The formulas are those
+From that line `block` makes the five loops that kernels need, compiled only when one is used. The formulas are those
 of `loops`; the derivatives at a kink are the course's: 1 at 0 for relu and leaky_relu.
 """
 
@@ -11,7 +11,7 @@ from .functions import exp, expm1, normal_cdf, normal_pdf, select, sigmoid, soft
 from .launch import compiled_block, compiled_task
 from .vectors import call_address, cast, float_of, size_of, unpack, vector_at
 
-__all__ = ["CHAIN", "DERIVATIVE", "FORMULAS", "PAIR", "VALUE", "block", "elementwise", "multiply"]
+__all__ = ["CHAIN", "DERIVATIVE", "FORMULAS", "IN_PLACE", "PAIR", "VALUE", "block", "elementwise", "multiply"]
 
 # Each of these is g(z, parameter, zero, one) -> (g(z), g'(z)). A comparison with nan is false, which decides which
 # side a nan takes: that of z, or as in `loops` where z does not appear.
@@ -80,6 +80,8 @@ VALUE = 0  # y = g(x)
 DERIVATIVE = 1  # y = g'(x)
 CHAIN = 2  # x = x * g'(y)
 PAIR = 3  # y = g(x), x = g'(x)
+IN_PLACE = 4  # x = g(x): VALUE with y = x would fail LLVM's test for overlap, and run its loop of scalars
+_KINDS = ("value", "derivative", "chain", "pair", "in_place")
 
 
 @functools.cache
@@ -99,17 +101,19 @@ def _body(name, kind):
                     Y[j] = formula(X[j], p, zero, one)[1]
                 elif kind == CHAIN:
                     X[j] = X[j] * formula(Y[j], p, zero, one)[1]
+                elif kind == IN_PLACE:
+                    X[j] = formula(X[j], p, zero, one)[0]
                 else:
                     a, derivative = formula(X[j], p, zero, one)
                     Y[j] = a
                     X[j] = derivative
 
-    activation.__qualname__ = activation.__name__ = f"{name}_{('value', 'derivative', 'chain', 'pair')[kind]}"
+    activation.__qualname__ = activation.__name__ = f"{name}_{_KINDS[kind]}"
     return activation
 
 
 def block(name, kind, dtype):
-    """The address of the loop of an activation: VALUE, DERIVATIVE, CHAIN or PAIR."""
+    """The address of the loop of an activation: VALUE, DERIVATIVE, CHAIN, PAIR or IN_PLACE."""
     return compiled_block(_body(name, kind), dtype)
 
 

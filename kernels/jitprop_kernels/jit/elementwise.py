@@ -39,6 +39,8 @@ _ELEMENTS = 60_000  # below so many a second thread costs more than it brings
 def _apply(name, kind, Z, parameter, out):
     if out is None:
         out = np.empty(Z.shape, Z.dtype)
+    elif kind == activations.VALUE and np.may_share_memory(Z, out):
+        kind = activations.IN_PLACE
     block = activations.block(name, kind, Z.dtype)
     (rows, columns), stride = Z.shape, Z.strides[0] // Z.itemsize
     if Z.flags.c_contiguous:

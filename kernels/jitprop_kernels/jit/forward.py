@@ -1,8 +1,8 @@
 """A[L] of any number of examples: the forward pass alone, without what going back would need.
 
-Examples are columns in panels, as in `columns`, a block of them at a time, in two arrays that the layers fill in turn.
-X is read where it lies. Sums are taken in one order however many examples there are and however X is laid out, so what
-a network says of an example does not depend on the others.
+Examples are columns in panels, as in `columns`, a block of them at a time, in two arrays that the layers fill in turn;
+a few examples are rows, see `matvec`. X is read where it lies. Sums are taken in one order however many examples there
+are and however X is laid out, so what a network says of an example does not depend on the others.
 """
 
 import threading
@@ -15,6 +15,7 @@ from ..doors import checked
 from . import activations, compiling, losses, steps
 from .affine import Matrix, share
 from .launch import address_of, launcher
+from .matvec import FEW, few_product
 from .plan import Plan
 from .steps import SPLIT_PANELS, SPLIT_ROWS
 from .tapes import play, player
@@ -42,21 +43,24 @@ def _play_block(launcher, control, x, out):
 class _ForwardPlan(Plan):
     """Where the arrays of a forward pass lie, for blocks of up to `width` examples."""
 
-    def __init__(self, parameters, X, rows, width, activations, output, out_row):
+    def __init__(self, parameters, X, rows, threads, activations, output):
         self.dtype, self.size, self.tile = X.dtype, X.itemsize, tile(X.dtype)
         self.activations = activations
         self.output = None if output is None else parse(output, OUTPUTS, "output")[0]
         self.units = [X.shape[0], *(W.shape[0] for W in parameters[::2])]
         self.L = len(self.units) - 1
+        self.thread_count, NR, m = threads, self.tile.NR, X.shape[1]
+        width = self.width = min(m, max(4 * NR, threads * _BLOCK // (2 * max(self.units)) // NR * NR))
         self.examples_are_rows = rows
         self.X = Matrix(_IN, X.strides[1 if rows else 0] // self.size)
         places = [(address_of(p), p.strides[0] // self.size) for p in parameters]
         self.W, self.b = [Matrix(*place) for place in places[::2]], places[1::2]
-        self.out_row, self.tapes = out_row, {}
+        self.out_row, self.tapes = m, {}
         self.serial = self._work(width) < SPAWN
-        self.padded = -(-width // self.tile.NR) * self.tile.NR
-        self.feature_stride = self.pad(self.units[0])
+        self.padded = -(-width // NR) * NR
+        self.feature_stride, self.stride = self.pad(self.units[0]), self.pad(self.padded)
         hidden = self.hidden = max(self.units[1:-1], default=0)
+        self.widest = max(self.units[1:])
         self.wide = steps.wide(self.units)
         self._allocate({
             "A0": self.size * self.padded * self.units[0] if rows and not self.wide else 0,
@@ -64,6 +68,8 @@ class _ForwardPlan(Plan):
             "Z1": self.size * self.padded * self.units[1] if self.wide else 0,
             "even": self.size * self.padded * hidden,
             "odd": self.size * self.padded * hidden,
+            "few": 2 * self.size * FEW * self.widest,
+            "Z": self.size * self.stride * self.units[-1] if self.output == "softmax" else 0,
         })  # fmt: skip
 
     def _work(self, count):
@@ -72,6 +78,8 @@ class _ForwardPlan(Plan):
     def panels(self, l):
         """A layer's panels: address, numbers from panel to panel, numbers from row to row."""
         NR = self.tile.NR
+        if l == self.L and self.output == "softmax":  # in its place LLVM's test for overlap would choose scalars
+            return self.address["Z"], NR, self.stride
         if l == self.L:
             return _OUT, NR, self.out_row
         if l == 0 and not self.examples_are_rows:
@@ -94,14 +102,14 @@ class _ForwardPlan(Plan):
         place = self.panels(1)
         tape.add(*steps.turn_rows(self.dtype, self.tile, n, count, *Z, *place))
         if self.L > 1:
-            block, parameter = self.activation(1, activations.VALUE)
+            block, parameter = self.activation(1, activations.IN_PLACE)
             tape.add(*steps.apply(self.dtype, self.tile, n, count, block, place, place, parameter))
 
     def product(self, tape, l, count, split):
         """Z[l], of hidden layers A[l]."""
         more = {}
         if l < self.L:
-            block, parameter = self.activation(l, activations.VALUE)
+            block, parameter = self.activation(l, activations.IN_PLACE)
             more = {"block": block, "other": self.panels(l), "parameter": parameter}
         tape.add(
             *steps.product(
@@ -110,34 +118,64 @@ class _ForwardPlan(Plan):
             )
         )  # fmt: skip
 
+    def few(self, tape, count, threads):
+        """Z[L] of a few examples, which are rows until then; threads share the units."""
+        step = self.X.row_stride
+        x, term, example = (_IN, 1, step) if self.examples_are_rows else (_IN, step, 1)
+        if self.wide and not self.examples_are_rows:
+            example, T0 = self.feature_stride, self.address["T0"]
+            tape.add(*steps.turn_rows(self.dtype, self.tile, count, self.units[0], x, step, T0, self.tile.NR, example))
+            tape.cut(1)
+            x, term = T0, 1
+        for l in range(1, self.L + 1):
+            n, k, W, b = self.units[l], self.units[l - 1], self.W[l - 1][:2], self.b[l - 1][0]
+            Z = self.address["few"] + l % 2 * self.size * FEW * self.widest, self.widest
+            block, parameter = self.activation(l, activations.IN_PLACE) if l < self.L else (0, 0.0)
+            if l == 1 and self.wide:
+                tape.add(*steps.row_product(self.dtype, n, k, count, 0, (x, example), W, b, Z))
+                if block:
+                    tape.cut(threads)  # its parts are others
+                    place = Z[0], self.tile.NR, Z[1]
+                    tape.add(*steps.apply(self.dtype, self.tile, count, n, block, place, place, parameter))
+            else:
+                tape.add(*few_product(self.dtype, n, k, count, W, b, (x, term, example), Z, block, parameter))
+            tape.cut(threads)
+            x, term, example = Z[0], 1, Z[1]
+        tape.add(*steps.turn_rows(self.dtype, self.tile, n, count, x, example, *self.panels(self.L)))
+
     def finish_outputs(self, tape, count):
-        """A[L] of Z[L], in its place."""
+        """A[L] of Z[L]."""
         n, out = self.units[self.L], self.panels(self.L)
         if self.output == "softmax":
-            record = [_OUT, self.out_row, _OUT, self.out_row, n, count, self.tile.NR, 0, 0]
+            record = [self.address["Z"], self.stride, _OUT, self.out_row, n, count, self.tile.NR, 0, 0]
             tape.add(losses.softmax(self.dtype), record, scratch=7, room=2 * losses.CHUNK * self.size)
         elif self.output not in (None, "linear"):
-            block = activations.block(self.output, activations.VALUE, self.dtype)
+            block = activations.block(self.output, activations.IN_PLACE, self.dtype)
             tape.add(*steps.apply(self.dtype, self.tile, n, count, block, out, out, 0.0))
 
-    def write(self, tape, count):
-        panels = -(-count // self.tile.NR)
-        threads = share(self._work(count), SPAWN)
-        split = SPLIT_PANELS if panels >= threads else SPLIT_ROWS
-        together = threads if split == SPLIT_PANELS else 1
+    def layers(self, tape, count, threads, split):
+        """Z[L] of panels of examples."""
         if self.examples_are_rows and not self.wide:
             tape.add(*steps.turn_rows(self.dtype, self.tile, self.units[0], count, *self.X[:2], *self.panels(0)))
         for l in range(1, self.L + 1):
             if l == 1 and self.wide:
-                self.first(tape, count, together)
+                self.first(tape, count, threads if split == SPLIT_PANELS else 1)
                 continue
             if split == SPLIT_ROWS:
                 tape.cut(1)
             self.product(tape, l, count, split)
             if split == SPLIT_ROWS:
                 tape.cut(threads)
+
+    def write(self, tape, count):
+        threads = share(self._work(count), SPAWN)
+        split = SPLIT_PANELS if -(-count // self.tile.NR) >= threads else SPLIT_ROWS
+        if count <= FEW:
+            self.few(tape, count, threads)
+        else:
+            self.layers(tape, count, threads, split)
         self.finish_outputs(tape, count)
-        tape.cut(together)
+        tape.cut(threads if split == SPLIT_PANELS and count > FEW else 1)
         self.tapes[count] = tape.finish(())
         start = address_of(tape.records)
         inputs, outputs = ([start + 8 * int(i) for i in np.flatnonzero(tape.records == mark)] for mark in (_IN, _OUT))
@@ -147,12 +185,12 @@ class _ForwardPlan(Plan):
         tape.control = np.array(control, np.int64)
         return tape
 
-    def run(self, X, out, width):
+    def run(self, X, out):
         """Fill `out`, block by block."""
         step = self.size * (self.X.row_stride if self.examples_are_rows else 1)
-        x, a, m = address_of(X), address_of(out), X.shape[1]
-        for start in range(0, m, width):
-            tape = self.tape(min(width, m - start))
+        x, a, m = address_of(X.T if self.examples_are_rows else X), address_of(out), X.shape[1]
+        for start in range(0, m, self.width):
+            tape = self.tape(min(self.width, m - start))
             x_block, out_block = x + start * step, a + start * self.size
             if not tape.parallel:
                 _play_block(0, tape.control, x_block, out_block)
@@ -161,32 +199,33 @@ class _ForwardPlan(Plan):
                 _play_block(launcher(), tape.control, x_block, out_block)
 
 
-_local = threading.local()
+class _Local(threading.local):
+    """The plans of this Python thread, each with the references that drop it when a parameter is gone."""
+
+    def __init__(self):
+        self.kept = {}
+
+
+_local = _Local()
 
 
 def _plan(parameters, X, rows, activations, output):
-    """A plan of an earlier call in this Python thread where one fits, else a new one, and the examples of a block.
+    """A plan of an earlier call in this Python thread where one fits, else a new one.
 
     Finding out where parameters lie takes longer than a small network takes for one example, so they are known by
-    being the same arrays; the references are weak, and keep none of them alive.
+    being the same arrays. A plan keeps none of them alive, and goes with the first that is gone: so an array that lies
+    where one was is never taken for it.
     """
-    m = X.shape[1]
-    key = id(parameters[0]), X.dtype, X.shape, X.strides, tuple(activations), output
-    kept = _local.__dict__.setdefault("kept", {})
-    if key in kept:
-        plan, width, threads, references = kept[key]
-        same = len(references) == len(parameters) and all(r() is p for r, p in zip(references, parameters, strict=True))
-        if same and (plan.serial or threads == _threads()):
-            return plan, width
-        del kept[key]
-    while len(kept) >= _KEPT:
-        del kept[next(iter(kept))]
-    threads, NR = _threads(), tile(X.dtype).NR
-    widest = max(X.shape[0], *(W.shape[0] for W in parameters[::2]))
-    width = min(m, max(4 * NR, threads * _BLOCK // (2 * widest) // NR * NR))
-    plan = _ForwardPlan(parameters, X, rows, width, activations, output, m)
-    kept[key] = plan, width, threads, [weakref.ref(p) for p in parameters]
-    return plan, width
+    kept = _local.kept
+    key = *map(id, parameters), X.dtype, X.shape, X.strides, *activations, output
+    plan, _ = kept.get(key, (None, ()))
+    if plan is not None and (plan.serial or plan.thread_count == _threads()):
+        return plan
+    if len(kept) >= _KEPT:
+        kept.clear()
+    plan = _ForwardPlan(parameters, X, rows, _threads(), activations, output)
+    kept[key] = plan, [weakref.ref(p, lambda _: kept.pop(key, None)) for p in parameters]
+    return plan
 
 
 def _threads():
@@ -213,8 +252,7 @@ def network_forward(parameters, X, activations, output=None):
     ndarray, shape (n[L], m)
         A column depends on that column of X only.
     """
-    rows = X.shape[1] > 1 and X.strides[1] != X.itemsize
+    rows = X.strides[0] == X.itemsize if X.shape[1] == 1 else X.strides[1] != X.itemsize
     out = np.empty((parameters[-1].shape[0], X.shape[1]), X.dtype)
-    plan, width = _plan(parameters, X, rows, activations, output)
-    plan.run(X, out, width)
+    _plan(parameters, X, rows, activations, output).run(X, out)
     return out

@@ -25,6 +25,7 @@ __all__ = [
     "workspace",
 ]  # fmt: skip
 
+_address, _first = ctypes.addressof, ctypes.c_char.from_buffer
 _TASK = types.void(types.intp, types.intp, types.intp)
 
 
@@ -38,7 +39,7 @@ def address_of(array):
     if array is None:
         return 0
     if array.flags.carray:  # the quick way, which other arrays do not offer
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))
+        return _address(_first(array))
     return array.ctypes.data
 
 
