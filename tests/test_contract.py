@@ -184,6 +184,9 @@ WRONG_TRAINING = {
     "state": ({"rule": "adam"}, "state has 0 slots, rule 'adam' needs 2"),
     "state shape": ({"rule": "momentum", "state": [[np.ones((4, 3))] * 4]}, "state m b1 has shape"),
     "coefficients": ({"coefficients": np.ones((3, len(COEFFICIENTS)))}, "coefficients has shape"),
+    "no coefficients": (
+        {"coefficients": np.ones((0, len(COEFFICIENTS))), "order": None, "batch_size": 6}, "coefficients has shape"
+    ),
     "clip_value of 0": ({"coefficients": rows(clip_value=0.0)}, "clip_value of coefficients must be above 0"),
     "clip_norm below 0": ({"coefficients": rows(clip_norm=-1.0)}, "clip_norm of coefficients must be above 0"),
     "clip_norm nan": ({"coefficients": rows(clip_norm=np.nan)}, "must be above 0 (inf for none), got nan"),

@@ -175,6 +175,23 @@ def test_slices_equal_the_whole(kernels):
     assert [p.tobytes() for p in parts + flat] == [p.tobytes() for p in arrays + state]
 
 
+@pytest.mark.parametrize("options", [{}, {"dropout": [0.2, 0.3], "l2": 0.1}], ids=["plain", "options"])
+@pytest.mark.parametrize("m", [3, 13, 70])
+def test_steps_on_all_examples_go_together(kernels, m, options):
+    training = Training((4, 5, 2), "tanh", "linear", "squared_error", "adam", m=m)
+    full = options | {"order": None, "batch_size": m}
+    whole = training.run(kernels, **full, coefficients=rows("adam", 4))
+    for step in range(4):
+        costs, training.parameters, state = training.run(
+            kernels, **full, coefficients=rows("adam", 4)[step : step + 1]
+        )
+        assert costs.tolist() == [whole[0][step]]
+        training.state = [state[: len(state) // 2], state[len(state) // 2 :]]
+    assert all(np.array_equal(*pair) for pair in zip(training.parameters, whole[1], strict=True))
+    if kernels is not loops:
+        training.check(kernels, **full, coefficients=rows("adam", 4))
+
+
 def test_l2_touches_weights_only(kernels):
     """With no gradient of the loss, a step of L2 shrinks weights by rate l2 / m and leaves biases."""
     training = Training((2, 3, 1), "linear", "linear", "squared_error")

@@ -57,7 +57,7 @@ class _Training:
 
 
 class Epoch(_Training):
-    """`train_epoch` with a new permutation and the coefficients of every step each time."""
+    """`train_epoch` with a new permutation and the coefficients of every step each time; full batches in one call."""
 
     def __init__(self, case, threads):
         super().__init__(case, threads)
@@ -77,8 +77,10 @@ class Epoch(_Training):
 
     def epochs(self, count):
         net = self.case.network
+        if net.full:
+            return float(self._train(None, count)[-1])
         for _ in range(count):
-            costs = self._train(None if net.full else self.rng.permutation(net.examples), net.steps)
+            costs = self._train(self.rng.permutation(net.examples), net.steps)
         return float(costs.mean())
 
     def follow(self, batches):

@@ -259,6 +259,11 @@ def _apply(kernels, parameters, gradients, rule, state, row, decay_l2):
         update(parameter, gradient, [slot[p] for slot in state], for_biases if p % 2 else for_weights, rule)
 
 
+def _starts(order, visited, batch_size, steps):
+    """Where the batch of each step begins."""
+    return [0] * steps if order is None and batch_size == visited else range(0, visited, batch_size)
+
+
 def train_epoch(
     kernels, parameters, X, Y, order, batch_size, activations, output, loss, rule, state, coefficients,
     l2=0.0, dropout=None, key=0, sample_weight=None,
@@ -278,7 +283,8 @@ def train_epoch(
     order : ndarray of int64, shape (k,), or None
         The examples to visit, in order; None for all of them as they stand.
     batch_size : int
-        Columns of a batch; the last batch may be smaller.
+        Columns of a batch; the last batch may be smaller. With m and no order, every step is on all examples, and
+        there are as many steps as `coefficients` has rows.
     activations : sequence of str
         Those of the hidden layers.
     output, loss, rule : str
@@ -307,7 +313,7 @@ def train_epoch(
     costs = []
     # A run that diverges says so by its cost, which ends the epoch; warnings on the way there add nothing.
     with np.errstate(over="ignore", invalid="ignore"):
-        for row, start in zip(coefficients, range(0, visited, batch_size), strict=True):
+        for row, start in zip(coefficients, _starts(order, visited, batch_size, len(coefficients)), strict=True):
             stop = min(start + batch_size, visited)
             weight = None if sample_weight is None else _columns(sample_weight, start, stop, order)
             total = float(stop - start) if weight is None else float(weight.sum(dtype=np.float64))

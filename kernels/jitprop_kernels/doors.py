@@ -228,8 +228,11 @@ _CLIPS = COEFFICIENTS.index("clip_value")  # it and clip_norm, behind it, may be
 
 
 def _check_coefficients(coefficients, shape):
+    """They must have this shape; None for any number of rows but 0."""
     if not _plain(coefficients) or coefficients.dtype != np.float64 or not coefficients.dtype.isnative:
         raise TypeError(f"coefficients must be a float64 array, got {describe(coefficients)}")
+    if shape[0] is None and coefficients.ndim == 2:
+        shape = max(1, len(coefficients)), shape[1]
     if coefficients.shape != shape or not (coefficients.flags.c_contiguous and coefficients.flags.aligned):
         raise ValueError(f"coefficients has shape {coefficients.shape}, should be {shape}, C-contiguous and aligned")
     if not np.isfinite(coefficients[..., :_CLIPS]).all():
@@ -383,7 +386,8 @@ def _train_epoch(
     written = _named("parameter", parameters)  # checked with the layers
     for slot, arrays in zip(_slots(state, rule, "slots"), state, strict=True):
         written += _check_parameters(f"state {slot}", arrays, parameters, X.dtype)
-    _check_coefficients(coefficients, (-(-visited // batch_size), len(COEFFICIENTS)))
+    steps = None if order is None and batch_size == m else -(-visited // batch_size)
+    _check_coefficients(coefficients, (steps, len(COEFFICIENTS)))
     read = [("X", X), ("Y", Y), ("order", order), ("coefficients", coefficients), ("sample_weight", sample_weight)]
     _disjoint(written, [(what, array) for what, array in read if array is not None])
     if isinstance(l2, bool) or not isinstance(l2, (int, float, np.floating, np.integer)):

@@ -28,7 +28,6 @@ MASKS, PERMUTATION = 2, 3
 MOST = 4096  # steps of a slice, each of which has a row of coefficients
 SLICE = 0.05  # seconds that a call of train_epoch should take
 GROWTH = 8  # how much longer a slice may be than the one before: the first one's time may be the compiler's
-SMALL = 2**16  # elements of X that cost less to gather than a call of the kernels
 ORDER = 2**18  # columns that one call visits at most, where it may go beyond an epoch
 _STEP = COEFFICIENTS.index("step")
 
@@ -78,10 +77,8 @@ class Steps:
         self._sizes = np.full(self.per_epoch, float(self.batch))
         self._sizes[-1] -= self.per_epoch * self.batch - examples.count
         self._permute = shuffle and batch_size is not None
-        # A whole batch in order is read where it lies; a small one is gathered, which lets epochs go together.
-        small = examples.X.size <= SMALL
-        self._whole = self.per_epoch == 1 and not self._permute and not small
-        self._even = examples.count % self.batch == 0 and not self._whole
+        self._whole = self.per_epoch == 1 and not self._permute  # and in order: read where it lies
+        self._even = examples.count % self.batch == 0
         self._start = network.epochs_trained, network.steps_trained, network.optimizer_steps
         self._arrays = [*network.parameters.arrays, *(a for slot in network.optimizer_state for a in slot)]
         self._backup = Backup(self._arrays)
@@ -105,6 +102,8 @@ class Steps:
 
     @property
     def together(self) -> int:
+        if self._whole and self.examples.chosen is None:
+            return MOST
         if self._even:  # no smaller batch stands in the way of the next epoch
             return max(ORDER // self.batch, 1)
         return self.per_epoch - self.position % self.per_epoch

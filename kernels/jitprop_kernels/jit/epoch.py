@@ -55,12 +55,13 @@ def _epoch(record, t, tasks, one):
     weights, losses, costs = vector_at(weight, batch, one), vector_at(loss, batch, one), vector_at(cost, steps, one)
     for s in range(steps):
         counter[0] = s + 1
-        count = min(batch, visited - s * batch)
+        first = s * batch if batch < visited else 0  # one batch of all is visited again and again
+        count = min(batch, visited - first)
         tape = record + (_ENTRIES if count == batch else _ENTRIES + _TAPE) * 8
         regions, gathered, headed, summed, end = unpack(tape, _TAPE)
         row = coefficients + s * _COLUMNS * 8
         coefficient = vector_at(row, _COLUMNS, one)
-        changing[_COEFFICIENTS], changing[_CHOSEN], numbers[_FACTOR] = row, order + s * batch * 8, 1.0
+        changing[_COEFFICIENTS], changing[_CHOSEN], numbers[_FACTOR] = row, order + first * 8, 1.0
         changing[_NUMBER] = cast(coefficient[_STEP], begun)
         play(launcher, player, regions, 0, gathered)
         total = _sum(weights, count)
@@ -139,7 +140,8 @@ def train_epoch(
     order : ndarray of int64, shape (k,), or None
         The examples to visit, in order; None for all of them as they stand.
     batch_size : int
-        Columns of a batch; the last batch may be smaller.
+        Columns of a batch; the last batch may be smaller. With m and no order, every step is on all examples, and
+        there are as many steps as `coefficients` has rows.
     activations : sequence of str
         Those of the hidden layers.
     output, loss, rule : str
