@@ -30,13 +30,13 @@ import numba
 from numba import types
 from numba.core import event, sigutils
 from numba.core.ccallback import CFunc
-from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 from numba.np.ufunc.parallel import threading_layer
 
 from jitprop_kernels.jit.cache import KernelCache, baked_addresses
+from jitprop_kernels.jit.pipeline import PartCompiler, TaskCompiler
 from jitprop_kernels.jit.processor import has_fma, register_count, vector_bits
 
 __all__ = [
@@ -96,61 +96,18 @@ class _Kernel(CPUDispatcher):
                 self._cache.abandon(sig)
 
 
-class _Library(JITCodeLibrary):
-    """The machine code of one task: optimized once, when all that it calls has been linked in."""
-
-    def _optimize_functions(self, ll_module: Any) -> None:
-        ll_module.data_layout = self._codegen._data_layout
-
-    def _optimize_final_module(self) -> None:
-        # Only the C function is called from outside: what it has taken in need not exist beside it.
-        for function in self._final_module.functions:
-            if not function.is_declaration and not function.name.startswith("cfunc."):
-                function.linkage = "internal"
-        super()._optimize_final_module()
-
-
-class _Part(_Library):
-    """What becomes a part of its callers: neither optimized nor made into machine code by itself."""
-
-    def finalize(self) -> None:
-        for library in dict.fromkeys(self._linking_libraries):
-            self._reload_init.update(library._reload_init)
-            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
-        self._finalized = True
-
-
-class _Compiler(Compiler):
-    """Numba's, with a library of ours."""
-
-    library: type[JITCodeLibrary] = _Library
-
-    def compile_extra(self, func: Callable[..., Any]) -> Any:
-        self.state.library = self.library(self.state.targetctx.codegen(), func.__qualname__)
-        self.state.library.enable_object_caching()
-        return super().compile_extra(func)
-
-
-class _PartCompiler(_Compiler):
-    library = _Part
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.state.flags.no_compile = True
-
-
 def inlined(function: Callable[..., Any] | None = None, *, forceinline: bool = False) -> Any:
     """Compile a function as a part of those that call it; used bare or as ``@inlined(forceinline=True)``.
 
-    As `numba.extending.register_jitable`, except that no machine code is made of the function itself, which would take
-    longer than all the rest and never run.
+    As `numba.extending.register_jitable`, except that no machine code is made of the function itself, which would never
+    run; so Python cannot call it.
     """
     if function is None:
         return functools.partial(inlined, forceinline=forceinline)
-    options = {"nopython": True, "no_cpython_wrapper": True, "_nrt": False, **OPTIONS}
+    options = {"nopython": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False, **OPTIONS}
     if forceinline:
         options["forceinline"] = True
-    return _Inlined(function, locals={}, targetoptions=options, pipeline_class=_PartCompiler)
+    return _Inlined(function, locals={}, targetoptions=options, pipeline_class=PartCompiler)
 
 
 class _Inlined(CPUDispatcher):
@@ -208,7 +165,7 @@ def compile_address(function: Callable[..., Any], signature: Any, *, parallel: b
     # Numba's own lock, since compilations of other functions may come here while they hold it.
     with global_compiler_lock:
         if key not in _callbacks:
-            pipeline = Compiler if parallel else _Compiler
+            pipeline = Compiler if parallel else TaskCompiler
             callback: Any = CFunc(function, (arguments, result), locals={}, options=options, pipeline_class=pipeline)
             callback._cache = KernelCache(function, options, "callback", _watch.tell)
             _watch.compile_callback(callback)
@@ -241,7 +198,10 @@ class _Watch(event.Listener):
         def watched() -> Any:
             self.begin()
             try:
-                return compile_uncached()
+                compiled = compile_uncached()
+                # LLVM's part, which would come when the address is asked for.
+                compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name)
+                return compiled
             finally:
                 self.end()
 

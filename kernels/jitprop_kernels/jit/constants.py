@@ -4,8 +4,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
-from numba.extending import overload
+from numba import typeof, types
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import infer_getattr, intrinsic, lower_getattr_generic
 
 __all__ = ["TABLES", "Constants", "constants"]
 
@@ -126,12 +127,31 @@ TABLES = {
 }  # fmt: skip
 
 
-def constants(x):
+class _Table(types.Dummy):
+    """The type of the constants in a dtype, which are known when code that names one is compiled."""
+
+    def __init__(self, dtype):
+        self.numbers = TABLES[dtype]
+        super().__init__(f"constants of {dtype}")
+
+
+@infer_getattr
+class _TypeOfConstant(AttributeTemplate):
+    key = _Table
+
+    def generic_resolve(self, table, name):
+        return typeof(getattr(table.numbers, name))
+
+
+@lower_getattr_generic(_Table)
+def _lower_constant(context, builder, table, value, name):
+    number = getattr(table.numbers, name)
+    return context.get_constant_generic(builder, typeof(number), number)
+
+
+@intrinsic
+def constants(typingctx, x):
     """Return the Constants of the type of x."""
-    raise NotImplementedError("the elementary functions work in compiled functions only")
-
-
-@overload(constants)
-def _constants_of(x):
-    table = TABLES.get(x)
-    return None if table is None else lambda x: table
+    if x not in TABLES:
+        return None
+    return _Table(x)(x), lambda context, builder, signature, arguments: context.get_dummy_value()

@@ -72,7 +72,7 @@ def _emit(builder, arguments, scalar, rows, columns):
             builder.store(total, builder.inttoptr(place, scalar.as_pointer()), align=v.size)
 
 
-def _dispatcher(most_rows, most_columns):
+def _dispatcher(most_rows, widths):
     @intrinsic
     def run(typingctx, rows, columns, a, a_rs, b, b_rs, c, c_rs, k, bias, more, like):
         signature = types.void(*[types.intp] * 11, like)
@@ -81,12 +81,12 @@ def _dispatcher(most_rows, most_columns):
             rows, columns, *rest, _ = args
             scalar = context.get_value_type(like)
             end = builder.append_basic_block("dots.end")
-            index = builder.add(builder.mul(rows, I64(most_columns + 1)), columns)
+            index = builder.add(builder.mul(columns, I64(most_rows + 1)), rows)
             switch = builder.switch(index, end)
             for r in range(1, most_rows + 1):
-                for q in range(1, most_columns + 1):
+                for q in widths:
                     case = builder.append_basic_block(f"dots.{r}.{q}")
-                    switch.add_case(I64(r * (most_columns + 1) + q), case)
+                    switch.add_case(I64(q * (most_rows + 1) + r), case)
                     with builder.goto_block(case):
                         emit = functools.partial(_emit, scalar=scalar, rows=r, columns=q)
                         function = define(builder.module, f"jitprop_dots_{r}x{q}_{scalar}", [I64] * 9, emit)
@@ -100,13 +100,18 @@ def _dispatcher(most_rows, most_columns):
     return run
 
 
+def dots(dtype, n):
+    """The address of the dot tile for n rows of B, as many at a time as `dots_shape` says."""
+    most_rows, most_columns = dots_shape()
+    return _compiled(dtype, most_rows, tuple(sorted({min(n, most_columns), n % most_columns or most_columns})))
+
+
 @functools.cache
-def dots(dtype):
-    """The address of the dot tile for a dtype, compiled when first asked for."""
-    run, one = _dispatcher(*dots_shape()), dtype.type(1)
+def _compiled(dtype, most_rows, widths):
+    run, one = _dispatcher(most_rows, widths), dtype.type(1)
 
     def dot_tile(rows, columns, a, a_rs, b, b_rs, c, c_rs, k, bias, more):
         run(rows, columns, a, a_rs, b, b_rs, c, c_rs, k, bias, more, one)
 
-    dot_tile.__name__ = dot_tile.__qualname__ = f"dot_tile_{dtype.name}"
+    dot_tile.__name__ = dot_tile.__qualname__ = f"dot_tile_{'_'.join(map(str, widths))}_{dtype.name}"
     return compiling.compile_address(dot_tile, types.void(*[types.intp] * 11))

@@ -14,7 +14,7 @@ from .launch import compiled_task, part_of
 from .reductions import panel_sum
 from .scalars import fma
 from .steps import CHUNK, DEPTH, FAR, part, rows_and_panels
-from .tile import call_tile
+from .tile import call_tile, tall_tile
 from .vectors import call_address, cast, float_of, prefetch, size_of, unpack, vector_at, vector_length
 
 __all__ = ["bias_gradients", "weight_gradients"]
@@ -83,7 +83,7 @@ def weight_gradients(dtype, tile, n, k, count, split, D, B, C, parameter, update
     if few:
         return _few(dtype, n, k, count, D, B, C, parameter, update, direct)
     if far:
-        return _far(dtype, tile, n, k, count, D, B, C, parameter, update, direct)
+        return _far(dtype, n, k, count, D, B, C, parameter, update, direct)
     step = tile.rows(n)
     record = [tile.address, tile.NR, n, k, step, count, split, *D, *B, *C, update, direct, 0, 0, *parameter]
     return compiled_task(_weight_gradients, dtype), record, 20, step * tile.NR * dtype.itemsize
@@ -124,17 +124,18 @@ def _far_gradients(record, t, tasks, one):
                 call_address(update, parameter, first, j, sums, width, last - first, columns)
 
 
-def _far(dtype, tile, n, k, count, D, B, C, parameter, update, direct):
+def _far(dtype, n, k, count, D, B, C, parameter, update, direct):
     """`weight_gradients` of rows far apart: part by part, each read in long pieces of rows.
 
     The tile is tall and narrow, so that few tiles read each number of A_prev: lines of such rows drive each other out
     of the first level of cache.
     """
-    step = tile.rows(n, tall=True)
+    tile = tall_tile(dtype)
+    step = tile.rows(n)
     units = min(n, _UNITS // step * step)
-    width = min(_WIDTH, max(1, _SUMS // (units * tile.VL * dtype.itemsize)) * tile.VL)
+    width = min(_WIDTH, max(1, _SUMS // (units * tile.NR * dtype.itemsize)) * tile.NR)
     record = [
-        tile.address, tile.VL, n, k, step, count, units, width, *D, B[0], B[2], *C, update, direct, 0, 0, *parameter,
+        tile.address, tile.NR, n, k, step, count, units, width, *D, B[0], B[2], *C, update, direct, 0, 0, *parameter,
     ]  # fmt: skip
     return compiled_task(_far_gradients, dtype), record, 19, units * width * dtype.itemsize if update else 0
 

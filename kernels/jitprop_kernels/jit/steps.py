@@ -159,7 +159,7 @@ def row_product(dtype, n, k, count, grain, X, W, bias, Z):
 
     Threads share the examples in multiples of `grain`, or with grain = 0 the units.
     """
-    return compiled_task(_row_product, dtype), [dots(dtype), *dots_shape(), n, k, count, grain, *X, *W, bias, *Z]
+    return compiled_task(_row_product, dtype), [dots(dtype, n), *dots_shape(), n, k, count, grain, *X, *W, bias, *Z]
 
 
 def _turn(record, t, tasks, one):

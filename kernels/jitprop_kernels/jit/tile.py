@@ -26,34 +26,35 @@ from numba.extending import intrinsic
 from . import compiling
 from .vectors import I64, Vectors, vector_length
 
-__all__ = ["NV", "Tile", "call_tile", "tile"]
+__all__ = ["NV", "Tile", "call_tile", "tall_tile", "tile"]
 
-NV = 2  # vectors in a row of the tile
+NV = 2  # vectors in a row of a tile
 
 
 class Tile:
-    """The tiles for one dtype: their largest shape, and a table of their machine code by the number of rows."""
+    """The tiles of up to MR rows and NV vectors for one dtype, and the table of those that are compiled."""
 
-    def __init__(self, dtype):
-        self.dtype, self.VL, self.NV = dtype, vector_length(dtype.itemsize), NV
-        # 14 x 2 of 32 registers (28 sums, 2 of B, 1 broadcast, 1 spare), 6 x 2 of 16.
-        self.MR = 14 if compiling.register_count() >= 32 else 6
-        self.NR = NV * self.VL
-        self.table = np.zeros(NV * self.MR + 1, np.int64)
+    def __init__(self, dtype, MR, NV):
+        self.dtype, self.MR, self.NV, self.VL = dtype, MR, NV, vector_length(dtype.itemsize)
+        self.NR = NV * self.VL  # columns of the widest tile
+        self.table = np.zeros(MR + 1, np.int64)
         self.address = self.table.ctypes.data
 
-    def rows(self, n, tall=False):
-        """How many rows to take at a time of n; tiles of so many, and of as many as are left over, are compiled.
+    def rows(self, n):
+        """How many of n rows to take at a time; the tiles of so many, and of the rest, are compiled.
 
-        Rows are shared out evenly: 100 rows are 8 tiles of 13 or 12, not 7 of 14 and one of 2. A tall tile has up to
-        NV * MR rows of a single vector, so that few tiles read each number of B.
+        Rows are shared out evenly: 100 rows are 8 tiles of 13 or 12, not 7 of 14 and one of 2.
         """
-        tiles = -(-n // (NV * self.MR if tall else self.MR))
+        tiles = -(-n // self.MR)
         rows = -(-n // tiles)
-        for count in {rows, n % rows} - {0}:
-            vectors = NV if count <= self.MR else 1
-            self.table[count] = _compiled(self.dtype, count, vectors, self.VL)
+        self.compile(rows, n % rows)
         return rows
+
+    def compile(self, *heights):
+        """Compile the tiles of so many rows where that is yet to be done; none may be called before."""
+        for rows in heights:
+            if rows and not self.table[rows]:
+                self.table[rows] = _compiled(self.dtype, rows, self.NV, self.VL)
 
 
 class _Body:
@@ -177,7 +178,7 @@ class _Body:
 
 @functools.cache
 def _compiled(dtype, rows, NV, VL):
-    """The address of the tile of so many rows, which takes just as many of NV vectors as `columns` needs."""
+    """The address of the tile of so many rows, which takes just as many vectors as `columns` needs."""
     scalar = types.float32 if dtype == np.float32 else types.float64
 
     @intrinsic
@@ -202,14 +203,20 @@ def _compiled(dtype, rows, NV, VL):
     def register_tile(columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, alpha, beta):
         run(columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, alpha, beta)
 
-    register_tile.__name__ = register_tile.__qualname__ = f"register_tile_{rows}_{dtype.name}"
+    register_tile.__name__ = register_tile.__qualname__ = f"tile_{rows}x{NV}x{VL}_{dtype.name}"
     return compiling.compile_address(register_tile, types.void(*[types.intp] * 12, scalar, scalar))
 
 
 @functools.cache
 def tile(dtype):
-    """The tiles for float32 or float64 on this processor, compiled when first needed."""
-    return Tile(np.dtype(dtype))
+    """The tiles for float32 or float64: 14 x 2 of 32 registers (28 sums, 2 of B, 1 broadcast, 1 spare), 6 x 2 of 16."""
+    return Tile(np.dtype(dtype), 14 if compiling.register_count() >= 32 else 6, NV)
+
+
+@functools.cache
+def tall_tile(dtype):
+    """Those of a single vector, with twice the rows, so that fewer of them read each number of B."""
+    return Tile(np.dtype(dtype), NV * tile(dtype).MR, 1)
 
 
 @intrinsic
