@@ -5,6 +5,7 @@ step to step in one small record. All arrays of a step lie in one workspace, so 
 """
 
 import contextlib
+import ctypes
 import math
 import threading
 
@@ -195,5 +196,5 @@ def train_epoch(
         address_of(rest.regions), *rest.marks, len(rest.regions),
     ], np.int64)  # fmt: skip
     with compiling.parallel_region() if parallel else contextlib.nullcontext():
-        function(compiled_task(_epoch, np.float64))(address_of(record), 0, 1)
+        function(compiled_task(_epoch, np.float64))(*map(ctypes.c_int64, (address_of(record), 0, 1)))
     return costs[: record[0]]
