@@ -15,8 +15,8 @@ from ..contract import COEFFICIENTS, RULES, parse
 from ..doors import checked
 from . import compiling
 from .columns import ColumnPlan
-from .compiling import inlined
 from .launch import address_of, bits, compiled_task, function, launcher
+from .reductions import inner
 from .rows import RowPlan
 from .tapes import play, player
 from .tile import tile
@@ -35,14 +35,6 @@ _COEFFICIENTS, _L2, _FACTOR, _CHOSEN, _NUMBER = range(5)
 _ENTRIES, _TAPE = 17, 5  # of a record of `_epoch`, and of each of the two tapes that follow in it
 
 
-@inlined
-def _sum(numbers, n):
-    total = 0.0
-    for i in range(n):
-        total += numbers[i]
-    return total
-
-
 def _epoch(record, t, tasks, one):
     """Play the tape of every step; `begun` counts them: the last was not applied if its cost is not finite.
 
@@ -53,7 +45,7 @@ def _epoch(record, t, tasks, one):
         norm, norms, l2, cost,
     ) = unpack(record, _ENTRIES)  # fmt: skip
     counter, changing, numbers = vector_at(record, 1, begun), vector_at(step, 5, begun), vector_at(step, 5, one)
-    weights, losses, costs = vector_at(weight, batch, one), vector_at(loss, batch, one), vector_at(cost, steps, one)
+    costs = vector_at(cost, steps, one)
     for s in range(steps):
         counter[0] = s + 1
         first = s * batch if batch < visited else 0  # one batch of all is visited again and again
@@ -65,24 +57,21 @@ def _epoch(record, t, tasks, one):
         changing[_COEFFICIENTS], changing[_CHOSEN], numbers[_FACTOR] = row, order + first * 8, 1.0
         changing[_NUMBER] = cast(coefficient[_STEP], begun)
         play(launcher, player, regions, 0, gathered)
-        total = _sum(weights, count)
+        total = inner(weight, 0, count, one)
         if total == 0.0:  # no example counts, so there is nothing to average and nothing to learn
             costs[s] = 0.0
             continue
         play(launcher, player, regions, gathered, headed)
-        mean = 0.0
-        for j in range(count):
-            mean += weights[j] * losses[j]
-        mean /= total
+        mean = inner(weight, loss, count, one) / total
         if float_of(l2) > 0.0:
-            mean += float_of(l2) / (2.0 * total) * _sum(vector_at(square, squares, one), squares)
+            mean += float_of(l2) / (2.0 * total) * inner(square, 0, squares, one)
         costs[s] = mean
         if not math.isfinite(mean):
             return
         numbers[_L2] = float_of(l2) / total
         play(launcher, player, regions, headed, summed)
         if norms > 0:
-            length, most = math.sqrt(_sum(vector_at(norm, norms, one), norms)), coefficient[_CLIP_NORM]
+            length, most = math.sqrt(inner(norm, 0, norms, one)), coefficient[_CLIP_NORM]
             if not length <= most:  # so that a nan stays
                 numbers[_FACTOR] = most / length
         play(launcher, player, regions, summed, end)

@@ -19,8 +19,8 @@ from .vectors import call_address, cast, float_of, prefetch, size_of, unpack, ve
 
 __all__ = ["bias_gradients", "weight_gradients"]
 
-_RUN, _WIDTH = 96, 1024  # rows and columns of a part of rows far apart: less than half a second level of cache
-_UNITS, _SUMS = 512, 262_144  # units whose dZ of these rows may wait there as well, and bytes of their dW
+_RUN, _WIDTH = 256, 1024  # rows and columns of a part of rows far apart, the size of a second level of cache
+_UNITS, _SUMS = 256, 393_216  # units whose dZ of these rows may wait there as well, and bytes of their dW
 _LONG, _CACHE = 256, 262_144  # numbers of a long row, and of a second level of cache
 _FEW = 4  # units of which plain loops make the gradients
 _STEP_ENTRY = 6  # of `optimizers.update_record`
@@ -75,7 +75,7 @@ def weight_gradients(dtype, tile, n, k, count, split, D, B, C, parameter, update
     gradient descent, which the tile takes while it stores where a sum is not cut.
     """
     contiguous = B[1] == tile.NR and B[2] == B[3]  # examples as rows of k numbers
-    few = contiguous and k >= _LONG and (count <= 4 or (n <= _FEW and count > _RUN and k <= CHUNK // n))
+    few = contiguous and k >= _LONG and (count <= 4 or (n <= _FEW and k <= CHUNK // n))
     far = contiguous and (B[2] >= FAR or (count * B[2] > _CACHE and n <= _UNITS))
     direct = 0
     if plain and count <= (4 if few else _RUN if far else DEPTH):

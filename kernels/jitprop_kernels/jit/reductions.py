@@ -13,7 +13,7 @@ from .launch import compiled_task
 from .tile import NV
 from .vectors import I64, Vectors, cast, float_of, size_of, unpack, vector_at, vector_length
 
-__all__ = ["PIECE", "dot", "panel_sum", "row_products", "squares"]
+__all__ = ["PIECE", "dot", "inner", "panel_sum", "row_products", "squares"]
 
 PIECE = 32768  # numbers of a long sum that one thread adds up
 
@@ -74,7 +74,7 @@ _inner, _sum = _summing(True), _summing(False)
 
 
 @inlined
-def _long_inner(x, y, n, one):
+def inner(x, y, n, one):
     """`_inner` in pieces whose sums are added in float64: a single sum of millions would lose its last digits."""
     total = np.float64(0.0)
     for p in range(0, n, PIECE):
@@ -134,7 +134,7 @@ def _row_products(record, t, tasks, one):
     size = size_of(one)
     for i in range(rows * t // tasks, rows * (t + 1) // tasks):
         target = vector_at(out + i * out_stride * size, 1, one)
-        target[0] = cast(float_of(alpha) * _long_inner(a + i * a_stride * size, v, columns, one), one)
+        target[0] = cast(float_of(alpha) * inner(a + i * a_stride * size, v, columns, one), one)
 
 
 def row_products(dtype):
@@ -164,7 +164,7 @@ def _squares(record, t, tasks, one):
     total = vector_at(out, rows, 0.0)
     for i in range(rows * t // tasks, rows * (t + 1) // tasks):
         row = w + i * w_stride * size_of(one)
-        total[i] = _long_inner(row, row, columns, one)
+        total[i] = inner(row, row, columns, one)
 
 
 def squares(dtype):
