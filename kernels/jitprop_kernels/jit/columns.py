@@ -17,6 +17,7 @@ than the product: dot tiles make Z[1] of the rows, and the small Z[1] is transpo
 from ..contract import dropout_threshold
 from . import activations, batches, steps
 from .affine import Matrix
+from .dots import dots_shape
 from .launch import address_of, bits
 from .plan import Plan
 from .steps import SPLIT_PANELS, SPLIT_ROWS
@@ -90,13 +91,17 @@ class ColumnPlan(Plan):
         ]  # fmt: skip
         tape.add(batches.drop_panels(self.dtype), record)
 
-    def first(self, tape, count):
-        """Z[1] of a wide X, from its rows."""
+    def first(self, tape, count, threads, together):
+        """Z[1] of a wide X, from its rows; threads share them evenly, whatever panels they belong to."""
         n, k, W = self.units[1], self.units[0], self.W[0]
         x, _, stride, _ = self.turned(0)
         G = self.panels("G", 1)
         Z = (G[0], 1) if n == 1 and self.L == 1 else (self.address["Z1"], n)
-        tape.add(*steps.row_product(self.dtype, n, k, count, self.tile.NR, (x, stride), W[:2], self.b[0][0], Z))
+        if threads > 1:
+            tape.cut(together)
+        tape.add(*steps.row_product(self.dtype, n, k, count, dots_shape()[0], (x, stride), W[:2], self.b[0][0], Z))
+        if threads > 1:
+            tape.cut(threads)
         if Z[0] != G[0]:
             tape.add(*steps.turn_rows(self.dtype, self.tile, n, count, *Z, *G))
         if self.L > 1:
@@ -155,7 +160,7 @@ class ColumnPlan(Plan):
         self.gather(tape, count)
         for l in range(1, self.L + 1):
             if l == 1 and self.wide:
-                self.first(tape, count)
+                self.first(tape, count, threads, together)
             else:
                 product(self.forward, l)
             if l < self.L:
