@@ -11,7 +11,7 @@ import time
 import numba
 import pytest
 
-from jitprop_kernels.jit import compiling, processor
+from jitprop_kernels.jit import compiling, pipeline, processor
 
 
 @pytest.fixture(autouse=True)
@@ -190,3 +190,11 @@ assert compiling.may_run_parallel()
 def test_forked_child_is_serial_where_openmp_would_kill_it(layer):
     result = run(FORK, NUMBA_THREADING_LAYER=layer)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("kind", [pipeline._Library, pipeline._Part, pipeline.TaskCompiler])
+def test_what_the_pipeline_overrides_is_there_in_numba(kind):
+    """A method that this Numba calls by another name would be left out without a word."""
+    theirs = {name for base in kind.__mro__ if base.__module__.startswith("numba.") for name in vars(base)}
+    ours = {name for name, value in vars(kind).items() if callable(value) and not isinstance(value, type)}
+    assert ours and ours <= theirs

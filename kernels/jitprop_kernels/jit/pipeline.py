@@ -35,10 +35,10 @@ class _Library(JITCodeLibrary):
 class _Part(_Library):
     """What becomes a part of its callers: linked to what it calls, neither optimized nor made into machine code."""
 
-    def finalize(self) -> None:
-        for library in dict.fromkeys(self._linking_libraries):
-            self._reload_init.update(library._reload_init)
-            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
         self._finalized = True
 
 
