@@ -7,11 +7,13 @@ import platform
 import subprocess
 import sys
 import time
+import weakref
 
 import numba
+import numpy as np
 import pytest
 
-from jitprop_kernels.jit import compiling, pipeline, processor
+from jitprop_kernels.jit import compiling, pipeline, processor, tile
 
 
 @pytest.fixture(autouse=True)
@@ -198,3 +200,8 @@ def test_what_the_pipeline_overrides_is_there_in_numba(kind):
     theirs = {name for base in kind.__mro__ if base.__module__.startswith("numba.") for name in vars(base)}
     ours = {name for name, value in vars(kind).items() if callable(value) and not isinstance(value, type)}
     assert ours and ours <= theirs
+
+
+def test_a_table_of_tiles_outlives_them():
+    table = weakref.ref(tile.Tile(np.dtype("float32"), 4, 1).table)
+    assert table() is not None

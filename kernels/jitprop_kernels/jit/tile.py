@@ -29,6 +29,7 @@ from .vectors import I64, Vectors, vector_length
 __all__ = ["NV", "Tile", "call_tile", "tall_tile", "tile"]
 
 NV = 2  # vectors in a row of a tile
+_tables: list[np.ndarray] = []  # never freed: records hold their addresses, and two Python threads may each make a first `Tile`
 
 
 class Tile:
@@ -38,6 +39,7 @@ class Tile:
         self.dtype, self.MR, self.NV, self.VL = dtype, MR, NV, vector_length(dtype.itemsize)
         self.NR = NV * self.VL  # columns of the widest tile
         self.table = np.zeros(MR + 1, np.int64)
+        _tables.append(self.table)
         self.address = self.table.ctypes.data
 
     def rows(self, n):
