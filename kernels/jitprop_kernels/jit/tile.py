@@ -29,7 +29,8 @@ from .vectors import I64, Vectors, vector_length
 __all__ = ["NV", "Tile", "call_tile", "tall_tile", "tile"]
 
 NV = 2  # vectors in a row of a tile
-_tables: list[np.ndarray] = []  # never freed: records hold their addresses, and two Python threads may each make a first `Tile`
+# Never freed: records hold their addresses, and two Python threads may each make a first `Tile`.
+_tables: list[np.ndarray] = []
 
 
 class Tile:
