@@ -265,6 +265,15 @@ def test_nothing_grows_with_epochs_but_the_history():
     assert min(np.diff(taken)) < 8 * 1500
 
 
+@pytest.mark.parametrize("units, batch", [((2048, 64, 1), 24), ((26_000, 4), 4), ((26_000, 4), 30)])
+def test_many_threads_take_no_more(monkeypatch, units, batch):
+    """Each has scratch for its share of the columns of dW, not for all of them."""
+    Threads(monkeypatch, 64, "ascending")
+    case = Case(units, batch, batch, head=("linear", "squared_error"), dtype="float32", pad=0)
+    case.train(jit)
+    assert epoch._local.kept[1].nbytes <= allowed(units, batch, batch, slots=2, itemsize=4)
+
+
 # Other widths of vectors
 
 

@@ -65,7 +65,7 @@ def _weight_gradients(record, t, tasks, one):
                     call_address(update, parameter, i, f * NR, own, NR, rows, columns)
 
 
-def weight_gradients(dtype, tile, n, k, count, split, D, B, C, parameter, update=0, plain=False):
+def weight_gradients(dtype, tile, n, k, count, threads, split, D, B, C, parameter, update=0, plain=False):
     """The task dW = 1/m dZ A_prev^T: task, record, which of its entries is for scratch, and how much a thread needs.
 
     D is (address, numbers from row to row, from example to example, examples without a gap, gap), B (address, numbers
@@ -81,12 +81,17 @@ def weight_gradients(dtype, tile, n, k, count, split, D, B, C, parameter, update
     if plain and count <= (4 if few else _RUN if far else DEPTH):
         update, direct = 0, 1
     if few:
-        return _few(dtype, n, k, count, D, B, C, parameter, update, direct)
+        return _few(dtype, n, k, count, threads, D, B, C, parameter, update, direct)
     if far:
-        return _far(dtype, n, k, count, D, B, C, parameter, update, direct)
+        return _far(dtype, n, k, count, threads, D, B, C, parameter, update, direct)
     step = tile.rows(n)
     record = [tile.address, tile.NR, n, k, step, count, split, *D, *B, *C, update, direct, 0, 0, *parameter]
     return compiled_task(_weight_gradients, dtype), record, 20, step * tile.NR * dtype.itemsize
+
+
+def _most(k, grain, threads):
+    """Columns of the largest part that `part_of` makes of k of them."""
+    return -(-k // (grain * threads)) * grain
 
 
 def _far_gradients(record, t, tasks, one):
@@ -124,7 +129,7 @@ def _far_gradients(record, t, tasks, one):
                 call_address(update, parameter, first, j, sums, width, last - first, columns)
 
 
-def _far(dtype, n, k, count, D, B, C, parameter, update, direct):
+def _far(dtype, n, k, count, threads, D, B, C, parameter, update, direct):
     """`weight_gradients` of rows far apart: part by part, each read in long pieces of rows.
 
     The tile is tall and narrow, so that few tiles read each number of A_prev: lines of such rows drive each other out
@@ -133,7 +138,8 @@ def _far(dtype, n, k, count, D, B, C, parameter, update, direct):
     tile = tall_tile(dtype)
     step = tile.rows(n)
     units = min(n, _UNITS // step * step)
-    width = min(_WIDTH, max(1, _SUMS // (units * tile.NR * dtype.itemsize)) * tile.NR)
+    width = max(1, _SUMS // (units * tile.NR * dtype.itemsize)) * tile.NR
+    width = min(_WIDTH, width, _most(k, tile.NR, threads))
     record = [
         tile.address, tile.NR, n, k, step, count, units, width, *D, B[0], B[2], *C, update, direct, 0, 0, *parameter,
     ]  # fmt: skip
@@ -186,13 +192,12 @@ def _few_gradients(record, t, tasks, one):
             call_address(update, parameter, first, j0, sums, width, rows, width)
 
 
-def _few(dtype, n, k, count, D, B, C, parameter, update, direct):
+def _few(dtype, n, k, count, threads, D, B, C, parameter, update, direct):
     """`weight_gradients` of few units, or examples, in plain loops that read rows from end to end, some at a time."""
-    units = n if n <= _FEW else 1
-    record = [
-        n, k, count, units, vector_length(dtype.itemsize), *D, B[0], B[2], *C, update, direct, 0, 0, *parameter,
-    ]  # fmt: skip
-    return compiled_task(_few_gradients, dtype), record, 16, units * k * dtype.itemsize if update else 0
+    units, grain = n if n <= _FEW else 1, vector_length(dtype.itemsize)
+    record = [n, k, count, units, grain, *D, B[0], B[2], *C, update, direct, 0, 0, *parameter]
+    room = units * _most(k, grain, threads) * dtype.itemsize if update else 0
+    return compiled_task(_few_gradients, dtype), record, 16, room
 
 
 def _bias_gradients(record, t, tasks, one):

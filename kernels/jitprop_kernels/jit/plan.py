@@ -191,7 +191,7 @@ class Plan:
         )
         plain = self.rule == "sgd" and not self.clip_value and not self.clip_norm
         task, record, scratch, room = weight_gradients(
-            self.dtype, self.tile, n, k, count, split, D, A, C, record, block, plain
+            self.dtype, self.tile, n, k, count, threads, split, D, A, C, record, block, plain
         )
         tape.add(task, record, scratch=scratch, room=room)
 
