@@ -49,6 +49,8 @@ CASES = (
     Case((700, 30, 2), 400, 400, "F", rule="momentum"),  # many that are longer than the cache
     Case((1040, 4, 2), 150, 131, "F", visited=131, **BOTH),  # units and examples of which loops make the gradients
     Case((300, 3, 2), 150, 70, "F", visited=75, rule="sgd", clip_norm=0.1),
+    Case((260, 3, 2), 1030, 1030, "F"),
+    Case((260, 2), 1030, 1030, "F", rule="sgd", clip_norm=0.1),
     Case((1040, 30, 2), 20, 3, "F", visited=10, rule="sgd"),
     Case((300, 30, 270), 20, 4, "F", visited=10, clip_value=0.02),
     Case((300, 30, 270), 20, 4, "C", visited=10, rule="momentum", clip_norm=0.1),
@@ -81,6 +83,23 @@ def test_random_cases_agree_with_numpy(monkeypatch, first):
         case, threads = draw(seed), Threads(monkeypatch, 3, Threads.ORDERS[seed % 4])
         agrees(case, case.train(jit))
         assert max(tasks for _, tasks in threads.regions) == 3
+
+
+@pytest.mark.parametrize("units", [(300, 1), (300, 20, 1), (40, 1)], ids=str)
+def test_sums_over_many_examples_keep_their_digits(units):
+    """All terms have one sign mostly: of 30000 added one after the other, three digits would be lost."""
+    case = Case(units, 30_000, 30_000, head=("linear", "squared_error"), rule="sgd", dtype="float32")
+    like, state, X, Y, order, table, _ = case.arrays()
+    found = []
+    for dtype, kernels in (("float32", jit), ("float64", vectorized)):
+        arrays = [np.zeros(p.shape, dtype) + np.asarray(0.01 * (i == 2), dtype) for i, p in enumerate(like)]
+        kernels.train_epoch(
+            arrays, np.asarray(X + 1, dtype, order="F"), np.asarray(Y + 1, dtype), order, 30_000,
+            ["relu"] * (len(units) - 2), *case.head, "sgd", state, table,
+        )  # fmt: skip
+        found.append(arrays)
+    for array, reference in zip(*found, strict=True):
+        assert np.abs(array - reference).max() <= 1.5e-6 * np.abs(reference).max()
 
 
 def serial(monkeypatch, case, **changes):

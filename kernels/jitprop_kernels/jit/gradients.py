@@ -94,6 +94,13 @@ def _most(k, grain, threads):
     return -(-k // (grain * threads)) * grain
 
 
+@inlined
+def _prefetch_rows(b, b_row, rows, columns, size):
+    for row in range(b, b + rows * b_row * size, b_row * size):
+        for line in range(row, row + columns * size, 64):
+            prefetch(line)
+
+
 def _far_gradients(record, t, tasks, one):
     (
         tile, NR, n, k, step, count, units, width, d, d_row, d_column, group, jump, b, b_row, c, c_row, update, direct,
@@ -115,10 +122,7 @@ def _far_gradients(record, t, tasks, one):
                 for f in range(0, columns, NR):
                     # A share of the rows of the next part, while this one is summed.
                     q0, q1 = part(next_rows, f // NR, (columns + NR - 1) // NR)
-                    for q in range(q0, q1):
-                        row = b + ((next_e + q) * b_row + next_j) * size
-                        for line in range(row, row + next_columns * size, 64):
-                            prefetch(line)
+                    _prefetch_rows(b + ((next_e + q0) * b_row + next_j) * size, b_row, q1 - q0, next_columns, size)
                     for i in range(first, last, step):
                         call_tile(
                             tile, min(step, last - i), min(NR, columns - f), left + i * d_row * size, d_row, d_column,
@@ -156,12 +160,28 @@ def _add_rows(dW, n, alpha, dZ, stride, x, x_row, together, beta, one):
         beta = one
     if together == 1:
         for j in range(n):
-            dW[j] = fma(d0, x0[j], beta * dW[j])
+            dW[j] = fma(beta, dW[j], d0 * x0[j])
         return
     d1, d2, d3 = alpha * dZ[stride], alpha * dZ[2 * stride], alpha * dZ[3 * stride]
     x1, x2, x3 = vector_at(x + x_row, n, one), vector_at(x + 2 * x_row, n, one), vector_at(x + 3 * x_row, n, one)
     for j in range(n):
-        dW[j] = fma(d3, x3[j], fma(d2, x2[j], fma(d1, x1[j], fma(d0, x0[j], beta * dW[j]))))
+        dW[j] = fma(beta, dW[j], fma(d3, x3[j], fma(d2, x2[j], fma(d1, x1[j], d0 * x0[j]))))
+
+
+@inlined
+def _sum_examples(target, target_row, beta, alpha, n, k, e0, e1, d, d_row, d_column, group, jump, b, b_row, one):
+    """The n x k numbers at `target` times beta, plus alpha times the sum of dZ A_prev^T over examples e0 to e1."""
+    size = size_of(one)
+    for e in range(e0, e1, 4):
+        # Four examples are in one group, which has NR of them, a multiple of four.
+        together = 4 if e + 4 <= e1 else 1
+        for r in range(e, min(e1, e + 4), together):
+            for j in range(0, k, _WIDTH):
+                columns, x, keep = min(_WIDTH, k - j), b + (r * b_row + j) * size, beta if r == e0 else one
+                for i in range(n):
+                    dW = vector_at(target + (i * target_row + j) * size, columns, one)
+                    dZ = vector_at(d + (i * d_row + r * d_column + r // group * jump) * size, 3 * d_column + 1, one)
+                    _add_rows(dW, columns, alpha, dZ, d_column, x, b_row * size, together, keep, one)
 
 
 def _few_gradients(record, t, tasks, one):
@@ -169,35 +189,37 @@ def _few_gradients(record, t, tasks, one):
         n, k, count, units, grain, d, d_row, d_column, group, jump, b, b_row, c, c_row, update, direct, scratch,
         scratch_size,
     ) = unpack(record, 18)  # fmt: skip
-    size, sums, parameter = size_of(one), scratch + t * scratch_size, record + 18 * 8
+    size, own, parameter = size_of(one), scratch + t * scratch_size, record + 18 * 8
     alpha, beta = _scales(parameter, direct, count, one)
     j0, j1 = part_of(k, grain, t, tasks)
     width = j1 - j0
     for first in range(0, n, units):
-        rows, target, stride = min(units, n - first), sums, width
-        if update == 0:
-            target, stride = c + (first * c_row + j0) * size, c_row
-        for e in range(0, count, 4):
-            together = 4 if e + 4 <= count else 1
-            for r in range(e, min(count, e + 4), together):
-                for j in range(j0, j1, _WIDTH):
-                    columns, x, x_row = min(_WIDTH, j1 - j), b + (r * b_row + j) * size, b_row * size
-                    for i in range(rows):
-                        dW = vector_at(target + (i * stride + j - j0) * size, columns, one)
-                        dZ = vector_at(
-                            d + ((first + i) * d_row + r * d_column + r // group * jump) * size, 3 * d_column + 1, one
-                        )
-                        _add_rows(dW, columns, alpha, dZ, d_column, x, x_row, together, beta if r == 0 else one, one)
+        rows, left = min(units, n - first), d + first * d_row * size
+        piece, target, target_row = own, c + (first * c_row + j0) * size, c_row
         if update != 0:
-            call_address(update, parameter, first, j0, sums, width, rows, width)
+            piece, target, target_row = own + units * width * size, own, width
+        for e in range(0, count, DEPTH):
+            place, place_row = (target, target_row) if e == 0 else (piece, width)
+            _sum_examples(
+                place, place_row, beta if e == 0 else one - one, alpha, rows, width, e, min(count, e + DEPTH), left,
+                d_row, d_column, group, jump, b + j0 * size, b_row, one,
+            )  # fmt: skip
+            if e > 0:
+                for i in range(rows):
+                    dW = vector_at(target + i * target_row * size, width, one)
+                    sums = vector_at(piece + i * width * size, width, one)
+                    for j in range(width):
+                        dW[j] += sums[j]
+        if update != 0:
+            call_address(update, parameter, first, j0, own, width, rows, width)
 
 
 def _few(dtype, n, k, count, threads, D, B, C, parameter, update, direct):
     """`weight_gradients` of few units, or examples, in plain loops that read rows from end to end, some at a time."""
     units, grain = n if n <= _FEW else 1, vector_length(dtype.itemsize)
     record = [n, k, count, units, grain, *D, B[0], B[2], *C, update, direct, 0, 0, *parameter]
-    room = units * _most(k, grain, threads) * dtype.itemsize if update else 0
-    return compiled_task(_few_gradients, dtype), record, 16, room
+    blocks = int(update != 0) + int(count > DEPTH)  # of sums to update with, of those of a piece of a long sum
+    return compiled_task(_few_gradients, dtype), record, 16, blocks * units * _most(k, grain, threads) * dtype.itemsize
 
 
 def _bias_gradients(record, t, tasks, one):
