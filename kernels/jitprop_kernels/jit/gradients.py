@@ -10,10 +10,10 @@ or none, where C takes dW itself or the tile takes the step of plain gradient de
 
 from ..contract import COEFFICIENTS
 from .compiling import inlined
-from .launch import compiled_task, part_of
+from .launch import compiled_task, part, part_of
 from .reductions import panel_sum
 from .scalars import fma
-from .steps import CHUNK, DEPTH, FAR, part, rows_and_panels
+from .steps import CHUNK, DEPTH, FAR, rows_and_panels
 from .tile import call_tile, tall_tile
 from .vectors import call_address, cast, float_of, prefetch, size_of, unpack, vector_at, vector_length
 

@@ -21,7 +21,7 @@ from .compiling import inlined
 from .vectors import call_address
 
 __all__ = [
-    "address_of", "bits", "compiled_block", "compiled_task", "function", "launch", "launcher", "part_of", "run",
+    "address_of", "bits", "compiled_block", "compiled_task", "function", "launch", "launcher", "part", "part_of", "run",
     "workspace",
 ]  # fmt: skip
 
@@ -53,10 +53,16 @@ def launch(launcher, task, record, tasks):
 
 
 @inlined
+def part(n, t, tasks):
+    """Where part t of n things begins and ends."""
+    return n * t // tasks, n * (t + 1) // tasks
+
+
+@inlined
 def part_of(m, grain, t, tasks):
     """Where part t of m columns begins and ends; parts are multiples of `grain`, the last may be smaller."""
-    grains = (m + grain - 1) // grain
-    return min(m, grains * t // tasks * grain), min(m, grains * (t + 1) // tasks * grain)
+    first, last = part((m + grain - 1) // grain, t, tasks)
+    return min(m, first * grain), min(m, last * grain)
 
 
 def _parallel_shell(task, record, tasks):

@@ -144,9 +144,63 @@ def _softmax(record, t, tasks, one):
         _softmax_chunk(z + j * size, z_stride, a + j * size, a_stride, n, columns, top, norm, zero, one)
 
 
+# What each loss of softmax makes of a chunk, of which dz holds the softmax: losses to `total`, dZ in place.
+
+
+def _cross_entropy_indices(z, z_stride, y, y_stride, dz, dz_stride, n, columns, top, norm, factor, total, zero, one):
+    size, chosen = size_of(one), vector_at(y, columns, np.int64(0))
+    for j in range(columns):
+        norm[j] = log(norm[j])
+    for j in range(columns):
+        logit = vector_at(z + (chosen[j] * z_stride + j) * size, 1, one)
+        # top + log norm - z would lose the digits of log norm to a large top.
+        total[j] = norm[j] - (logit[0] - top[j])
+        own = vector_at(dz + (chosen[j] * dz_stride + j) * size, 1, one)
+        own[0] -= one
+    for i in range(n):
+        dZ = vector_at(dz + i * dz_stride * size, columns, one)
+        for j in range(columns):
+            dZ[j] *= factor[j]
+
+
+def _cross_entropy_columns(z, z_stride, y, y_stride, dz, dz_stride, n, columns, top, norm, factor, total, zero, one):
+    size = size_of(one)
+    for j in range(columns):
+        norm[j] = log(norm[j])
+    for j in range(columns):
+        total[j] = 0.0
+    for i in range(n):
+        Z = vector_at(z + i * z_stride * size, columns, one)
+        Y = vector_at(y + i * y_stride * size, columns, one)
+        dZ = vector_at(dz + i * dz_stride * size, columns, one)
+        for j in range(columns):
+            total[j] += select(Y[j] == zero, zero, Y[j] * (norm[j] - (Z[j] - top[j])))
+        for j in range(columns):
+            dZ[j] = (dZ[j] - Y[j]) * factor[j]
+
+
+def _squared_errors(z, z_stride, y, y_stride, dz, dz_stride, n, columns, top, inner, factor, total, zero, one):
+    size = size_of(one)
+    for j in range(columns):
+        total[j], inner[j] = 0.0, zero
+    for i in range(n):
+        Y = vector_at(y + i * y_stride * size, columns, one)
+        A = vector_at(dz + i * dz_stride * size, columns, one)
+        for j in range(columns):
+            error = A[j] - Y[j]
+            total[j] += cast(0.5, one) * error * error
+            inner[j] += error * A[j]
+    for i in range(n):
+        Y = vector_at(y + i * y_stride * size, columns, one)
+        A = vector_at(dz + i * dz_stride * size, columns, one)
+        for j in range(columns):
+            A[j] = A[j] * (A[j] - Y[j] - inner[j]) * factor[j]
+
+
 @functools.cache
-def _softmax_cross_entropy_head(indices):
-    """The head of softmax with cross-entropy, for class indices or for columns of targets."""
+def _softmax_head(loss):
+    """The head of softmax with one of the losses above."""
+    finish, indices = inlined(loss), loss is _cross_entropy_indices
 
     def head(record, t, tasks, one):
         z, z_stride, y, y_stride, dz, dz_stride, n, m, grain, factors, losses = unpack(record, 11)
@@ -155,67 +209,16 @@ def _softmax_cross_entropy_head(indices):
         top = vector_at(scratch + t * room, CHUNK, one)
         norm = vector_at(scratch + t * room + CHUNK * size, CHUNK, one)
         start, stop = part_of(m, grain, t, tasks)
-        for j0 in range(start, stop, CHUNK):
-            columns = min(CHUNK, stop - j0)
-            _softmax_chunk(z + j0 * size, z_stride, dz + j0 * size, dz_stride, n, columns, top, norm, zero, one)
-            for j in range(columns):
-                norm[j] = log(norm[j])
-            factor = vector_at(factors + j0 * size, columns, one)
-            total = vector_at(losses + j0 * 8, columns, 0.0)
-            # sum y (log norm - (z - top)): top + log norm - z would lose the digits of log norm to a large top.
-            if indices:
-                chosen = vector_at(y + j0 * 8, columns, np.int64(0))
-                for j in range(columns):
-                    logit = vector_at(z + (chosen[j] * z_stride + j0 + j) * size, 1, one)
-                    total[j] = norm[j] - (logit[0] - top[j])
-                    own = vector_at(dz + (chosen[j] * dz_stride + j0 + j) * size, 1, one)
-                    own[0] -= one
-                for i in range(n):
-                    dZ = vector_at(dz + (i * dz_stride + j0) * size, columns, one)
-                    for j in range(columns):
-                        dZ[j] *= factor[j]
-            else:
-                for j in range(columns):
-                    total[j] = 0.0
-                for i in range(n):
-                    Z = vector_at(z + (i * z_stride + j0) * size, columns, one)
-                    Y = vector_at(y + (i * y_stride + j0) * size, columns, one)
-                    dZ = vector_at(dz + (i * dz_stride + j0) * size, columns, one)
-                    for j in range(columns):
-                        total[j] += select(Y[j] == zero, zero, Y[j] * (norm[j] - (Z[j] - top[j])))
-                    for j in range(columns):
-                        dZ[j] = (dZ[j] - Y[j]) * factor[j]
+        for j in range(start, stop, CHUNK):
+            columns, Z, dZ = min(CHUNK, stop - j), z + j * size, dz + j * size
+            Y = y + j * (8 if indices else size)
+            _softmax_chunk(Z, z_stride, dZ, dz_stride, n, columns, top, norm, zero, one)
+            factor = vector_at(factors + j * size, columns, one)
+            total = vector_at(losses + j * 8, columns, 0.0)
+            finish(Z, z_stride, Y, y_stride, dZ, dz_stride, n, columns, top, norm, factor, total, zero, one)
 
-    head.__qualname__ = head.__name__ = f"softmax_cross_entropy_{'indices' if indices else 'columns'}_head"
+    head.__qualname__ = head.__name__ = f"softmax{loss.__name__}_head"
     return head
-
-
-def _softmax_squared_error_head(record, t, tasks, one):
-    z, z_stride, y, y_stride, dz, dz_stride, n, m, grain, factors, losses = unpack(record, 11)
-    scratch, room = unpack(record + 12 * 8, 2)
-    size, zero = size_of(one), one - one
-    top = vector_at(scratch + t * room, CHUNK, one)
-    inner = vector_at(scratch + t * room + CHUNK * size, CHUNK, one)
-    start, stop = part_of(m, grain, t, tasks)
-    for j0 in range(start, stop, CHUNK):
-        columns = min(CHUNK, stop - j0)
-        _softmax_chunk(z + j0 * size, z_stride, dz + j0 * size, dz_stride, n, columns, top, inner, zero, one)
-        factor = vector_at(factors + j0 * size, columns, one)
-        total = vector_at(losses + j0 * 8, columns, 0.0)
-        for j in range(columns):
-            total[j], inner[j] = 0.0, zero
-        for i in range(n):
-            Y = vector_at(y + (i * y_stride + j0) * size, columns, one)
-            A = vector_at(dz + (i * dz_stride + j0) * size, columns, one)
-            for j in range(columns):
-                error = A[j] - Y[j]
-                total[j] += cast(0.5, one) * error * error
-                inner[j] += error * A[j]
-        for i in range(n):
-            Y = vector_at(y + (i * y_stride + j0) * size, columns, one)
-            A = vector_at(dz + (i * dz_stride + j0) * size, columns, one)
-            for j in range(columns):
-                A[j] = A[j] * (A[j] - Y[j] - inner[j]) * factor[j]
 
 
 def softmax(dtype):
@@ -236,6 +239,8 @@ def head(loss, output, dtype, indices):
     output, name, parameter = parse_loss(loss, output)
     if output != "softmax":
         body = _elementwise_head(output, name)
+    elif name == "cross_entropy":
+        body = _softmax_head(_cross_entropy_indices if indices else _cross_entropy_columns)
     else:
-        body = _softmax_cross_entropy_head(indices) if name == "cross_entropy" else _softmax_squared_error_head
+        body = _softmax_head(_squared_errors)
     return compiled_task(body, dtype), parameter

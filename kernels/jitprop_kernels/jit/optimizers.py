@@ -9,7 +9,7 @@ from numba.extending import intrinsic
 
 from ..contract import COEFFICIENTS, RULES
 from . import compiling
-from .launch import compiled_task
+from .launch import compiled_task, part
 from .vectors import I64, Vectors, call_address, cast, float_of, size_of, unpack, vector_at, vector_length
 
 __all__ = ["block", "gradient_squares", "update", "update_record"]
@@ -124,7 +124,7 @@ def update_record(w, m, v, step, is_bias):
 
 def _update(record, t, tasks, one):
     block, g, g_stride, rows, columns = unpack(record, 5)
-    i0, i1 = rows * t // tasks, rows * (t + 1) // tasks
+    i0, i1 = part(rows, t, tasks)
     if i1 > i0:
         call_address(block, record + 5 * 8, i0, 0, g + i0 * g_stride * size_of(one), g_stride, i1 - i0, columns)
 
@@ -140,7 +140,8 @@ def _gradient_squares(record, t, tasks, one):
     size, total = size_of(one), vector_at(out, rows, 0.0)
     limit = cast(vector_at(coefficients, len(COEFFICIENTS), 0.0)[_CLIP_VALUE], one)
     shrink = cast(0.0 if is_bias else float_of(l2), one)
-    for i in range(rows * t // tasks, rows * (t + 1) // tasks):
+    i0, i1 = part(rows, t, tasks)
+    for i in range(i0, i1):
         G = vector_at(g + i * g_stride * size, columns, one)
         W = vector_at(w + i * w_stride * size, columns, one)
         total[i] = 0.0

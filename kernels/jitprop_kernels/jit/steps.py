@@ -16,7 +16,7 @@ step do not depend on the number of threads, nor on the other examples of a batc
 
 from .compiling import inlined
 from .dots import dots, dots_shape
-from .launch import bits, compiled_task, part_of
+from .launch import bits, compiled_task, part, part_of
 from .panels import transpose
 from .tile import call_tile
 from .vectors import call_address, cast, float_of, size_of, unpack
@@ -30,7 +30,6 @@ __all__ = [
     "SPLIT_ROWS",
     "apply",
     "panel_room",
-    "part",
     "product",
     "row_product",
     "rows_and_panels",
@@ -49,11 +48,6 @@ _WIDE = (64, 4), (128, 32), (2048, 64)  # features from which, units up to which
 FAR = 2048  # numbers between rows that lie far apart
 CHUNK = 104_448  # numbers of the left operand that stay in the second level of cache while panels pass by
 PANEL_SCRATCH = 25  # entry of a record of `product`
-
-
-@inlined
-def part(n, t, tasks):
-    return n * t // tasks, n * (t + 1) // tasks
 
 
 @inlined
