@@ -349,3 +349,19 @@ def test_quartiles(peers):
     assert peers.measure.quartiles([3.0]) == [3.0] * 3
     samples = [5.0, 1.0, 4.0, 2.0]
     assert peers.measure.quartiles(samples) == pytest.approx(list(np.quantile(samples, (0.25, 0.5, 0.75))))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_the_anatomy_of_a_step(peers, tmp_path, optimizer):
+    found = tmp_path / "found.json"
+    arguments = ["narrow", "--optimizer", optimizer, "--steps", "7", "--json", str(found)]
+    command = [sys.executable, "-m", "benchmarks.anatomy", *arguments]
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=300).stdout
+    [(name, case)] = json.loads(found.read_text()).items()
+    assert name in printed
+    assert sum(task["share_of_step"] for task in case["tasks"]) == pytest.approx(1)
+    products = [sorted(task["product"]) for task in case["tasks"] if task["product"]]
+    first, *others = ([8, 16, 64], [8, 8, 64], [3, 8, 64])
+    assert sorted(products) == sorted([first] * 2 + others * 3)
+    operations = peers.cases.Case("narrow", "train", optimizer).operations
+    assert sum(2 * n * k * m for n, k, m in products) == operations

@@ -63,11 +63,15 @@ def _openblas(vectors):
     return [("", {})] + [(kind, {"OPENBLAS_CORETYPE": kind}) for kind in named]
 
 
+WITHOUT_YNNPACK = "--xla_cpu_experimental_ynn_fusion_type="
+
 # What holds a framework to vectors of 256 bits on a processor with wider ones. ONNX Runtime offers nothing for it.
 HELD = {
     "jitprop": {"NUMBA_CPU_FEATURES": "-avx512f,-avx512vl,-avx512bw,-avx512dq,-avx512cd"},
     "torch": {"MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
-    "jax": {"XLA_FLAGS": "--xla_cpu_max_isa=AVX2"},
+    # XLA's flag holds the code that it makes, not the libraries that it calls: YNNPACK cannot be held, so products go
+    # to oneDNN instead, which can.
+    "jax": {"XLA_FLAGS": f"--xla_cpu_max_isa=AVX2 {WITHOUT_YNNPACK}", "ONEDNN_MAX_CPU_ISA": "AVX2"},
     "numpy": {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"},
     "sklearn": {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"},
 }
@@ -87,6 +91,8 @@ def settings(framework, threads, vectors=None):
         eigen = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"
         plain = f"{eigen} {common.get('XLA_FLAGS', '')}".strip()
         found = [Setting(framework, "", common | {"XLA_FLAGS": plain})]
+        if vectors is None:
+            found.append(Setting(framework, "oneDNN", common | {"XLA_FLAGS": f"{plain} {WITHOUT_YNNPACK}"}))
         if vectors is None and "avx512f" in flags():
             wide = f"{eigen} --xla_cpu_prefer_vector_width=512"
             found.append(Setting(framework, "512-bit", common | {"XLA_FLAGS": wide}))

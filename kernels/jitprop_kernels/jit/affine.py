@@ -100,7 +100,7 @@ def _product(record, t, tasks, one):
                             left, left_rs, left_cs = first_strip + (i - r0) // step * strip_size, 1, strip
                         call_tile(
                             tile, rows, columns, left, left_rs, left_cs, source, stride,
-                            place, c_rs, depth, depth, 0, start, scale, cast(int(k0 > 0), one),
+                            place, c_rs, depth, depth, 0, start, source, 0, scale, cast(int(k0 > 0), one),
                         )  # fmt: skip
                         if last and block != 0:
                             beside = other + (i * other_stride + j) * size

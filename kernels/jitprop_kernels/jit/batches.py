@@ -1,7 +1,7 @@
 """What happens to a batch besides products: gathering its examples, and dropout.
 
 `step` is the address of the record of the running step, see `epoch`: (coefficients, L2 factor, factor of clipping,
-address of the examples of the batch, number of the step).
+address of the examples of the batch, number of the step, how many examples the next batch has, which follow).
 """
 
 import numpy as np

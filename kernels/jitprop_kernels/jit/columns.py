@@ -174,5 +174,6 @@ class ColumnPlan(Plan):
         for l in range(self.L, 0, -1):
             place, panel, row = self.panels("A", l)
             groups = (self.tile.NR, panel - self.tile.NR) if l < self.L else (count, 0)
-            self.gradients(tape, l, count, threads, (place, row, 1, *groups), self.turned(l - 1))
+            following = (address_of(self.step), *self.X[:2]) if l == 1 and self.distant else (0, 0, 0)
+            self.gradients(tape, l, count, threads, (place, row, 1, *groups), self.turned(l - 1), following)
         return self.finish(tape, count, threads, (gathered, headed))

@@ -29,7 +29,7 @@ _STEP, _CLIP_VALUE, _CLIP_NORM = (COEFFICIENTS.index(name) for name in ("step", 
 _COLUMNS = len(COEFFICIENTS)
 
 # The record of the running step, which tasks read: see `batches` and `optimizers`.
-_COEFFICIENTS, _L2, _FACTOR, _CHOSEN, _NUMBER = range(5)
+_COEFFICIENTS, _L2, _FACTOR, _CHOSEN, _NUMBER, _NEXT = range(6)
 
 
 _ENTRIES, _TAPE = 17, 5  # of a record of `_epoch`, and of each of the two tapes that follow in it
@@ -44,7 +44,7 @@ def _epoch(record, t, tasks, one):
         begun, steps, launcher, player, step, order, coefficients, batch, visited, weight, loss, square, squares,
         norm, norms, l2, cost,
     ) = unpack(record, _ENTRIES)  # fmt: skip
-    counter, changing, numbers = vector_at(record, 1, begun), vector_at(step, 5, begun), vector_at(step, 5, one)
+    counter, changing, numbers = vector_at(record, 1, begun), vector_at(step, 6, begun), vector_at(step, 6, one)
     costs = vector_at(cost, steps, one)
     for s in range(steps):
         counter[0] = s + 1
@@ -56,6 +56,7 @@ def _epoch(record, t, tasks, one):
         coefficient = vector_at(row, _COLUMNS, one)
         changing[_COEFFICIENTS], changing[_CHOSEN], numbers[_FACTOR] = row, order + first * 8, 1.0
         changing[_NUMBER] = cast(coefficient[_STEP], begun)
+        changing[_NEXT] = max(0, min(batch, visited - first - batch))
         play(launcher, player, regions, 0, gathered)
         total = inner(weight, 0, count, one)
         if total == 0.0:  # no example counts, so there is nothing to average and nothing to learn

@@ -15,13 +15,14 @@ from .reductions import panel_sum
 from .scalars import fma
 from .steps import CHUNK, DEPTH, FAR, rows_and_panels
 from .tile import call_tile, tall_tile
-from .vectors import call_address, cast, float_of, prefetch, size_of, unpack, vector_at, vector_length
+from .vectors import call_address, cast, float_of, size_of, unpack, vector_at, vector_length
 
 __all__ = ["bias_gradients", "weight_gradients"]
 
 _RUN, _WIDTH = 256, 1024  # rows and columns of a part of rows far apart, the size of a second level of cache
 _UNITS, _SUMS = 256, 393_216  # units whose dZ of these rows may wait there as well, and bytes of their dW
 _LONG, _CACHE = 256, 262_144  # numbers of a long row, and of a second level of cache
+_AHEAD = 4  # how many tiles ahead numbers are asked for
 _FEW = 4  # units of which plain loops make the gradients
 _STEP_ENTRY = 6  # of `optimizers.update_record`
 _RATE, _DECAY, _SHARE = (COEFFICIENTS.index(name) for name in ("rate", "decay", "gradient_share"))
@@ -38,15 +39,31 @@ def _scales(parameter, direct, count, one):
     return cast(-rate / count, one), cast(numbers[_DECAY] - rate * float_of(l2), one)
 
 
+@inlined
+def _next_batch(changing, count, row, tiles, NR, t, tasks):
+    """How a thread asks for the rows of X that it will gather for the next batch, while it sums so many tiles.
+
+    The address of their indices, the first of its own and the end, tiles for each row, bytes for each term of a sum.
+    """
+    if changing == 0:
+        return 0, 0, 0, 1, 0
+    following = unpack(changing, 6)
+    first, last = part_of(following[5], NR, t, tasks)
+    each = max(1, tiles // max(1, last - first))
+    return following[3] + count * 8, first, last, each, (row + each * count - 1) // (each * count)
+
+
 def _weight_gradients(record, t, tasks, one):
     (
         tile, NR, n, k, step, count, split, d, d_row, d_column, group, jump, b, b_block, b_row, b_last,
-        c, c_row, update, direct, scratch, scratch_size,
-    ) = unpack(record, 22)  # fmt: skip
-    size, own, parameter = size_of(one), scratch + t * scratch_size, record + 22 * 8
+        c, c_row, update, direct, scratch, scratch_size, changing, x, x_row,
+    ) = unpack(record, 25)  # fmt: skip
+    size, own, parameter = size_of(one), scratch + t * scratch_size, record + 25 * 8
     i0, i1, f0, f1 = rows_and_panels(n, step, (k + NR - 1) // NR, split, t, tasks)
     alpha, beta = _scales(parameter, direct, count, one)
-    chunk = max(1, CHUNK // (step * min(DEPTH, count))) * step
+    chunk, tiles = max(1, CHUNK // (step * min(DEPTH, count))) * step, (i1 - i0 + step - 1) // step * (f1 - f0)
+    chosen, wanted, end, each, apart = _next_batch(changing, count, k * size, tiles, NR, t, tasks)
+    indices, turns = vector_at(chosen, end, t), 0
     for r0 in range(i0, i1, chunk):
         for f in range(f0, f1):
             columns, right = min(NR, k - f * NR), b + f * b_block * size
@@ -55,24 +72,35 @@ def _weight_gradients(record, t, tasks, one):
                 rows, place, place_row = min(step, i1 - i), c + (i * c_row + f * NR) * size, c_row
                 if update != 0:
                     place, place_row = own, NR
+                line, pace = right, 0
+                if wanted < end:
+                    line, pace = x + indices[wanted] * x_row * size + turns * count * apart, apart
+                    turns += 1
+                    if turns == each:
+                        wanted, turns = wanted + 1, 0
                 for e in range(0, count, DEPTH):
-                    left = d + (i * d_row + e * d_column + e // group * jump) * size
+                    left, terms = d + (i * d_row + e * d_column + e // group * jump) * size, min(DEPTH, count - e)
                     call_tile(
                         tile, rows, columns, left, d_row, d_column, right + e * right_row * size, right_row,
-                        place, place_row, min(DEPTH, count - e), group, jump, 0, alpha, beta if e == 0 else one,
+                        place, place_row, terms, group, jump, 0, line, pace, alpha, beta if e == 0 else one,
                     )  # fmt: skip
+                    line += DEPTH * pace
                 if update != 0:
                     call_address(update, parameter, i, f * NR, own, NR, rows, columns)
 
 
-def weight_gradients(dtype, tile, n, k, count, threads, split, D, B, C, parameter, update=0, plain=False):
+def weight_gradients(
+    dtype, tile, n, k, count, threads, split, D, B, C, parameter, update=0, plain=False, following=(0, 0, 0)
+):
     """The task dW = 1/m dZ A_prev^T: task, record, which of its entries is for scratch, and how much a thread needs.
 
     D is (address, numbers from row to row, from example to example, examples without a gap, gap), B (address, numbers
     from block to block of NR units, from example to example, the same in a last block of fewer units), C (address,
     numbers from row to row). `update` is the address of the block that steps W, of which `parameter` is the
     `optimizers.update_record`; without it C takes dW, with it C is W. `plain` tells that the step is that of plain
-    gradient descent, which the tile takes while it stores where a sum is not cut.
+    gradient descent, which the tile takes while it stores where a sum is not cut. `following` is (record of the running
+    step, X, numbers from example to example) where tiles are to ask for the examples of the next batch, which takes far
+    longer when all are asked for at once.
     """
     contiguous = B[1] == tile.NR and B[2] == B[3]  # examples as rows of k numbers
     few = contiguous and k >= _LONG and (count <= 4 or (n <= _FEW and k <= CHUNK // n))
@@ -85,20 +113,13 @@ def weight_gradients(dtype, tile, n, k, count, threads, split, D, B, C, paramete
     if far:
         return _far(dtype, n, k, count, threads, D, B, C, parameter, update, direct)
     step = tile.rows(n)
-    record = [tile.address, tile.NR, n, k, step, count, split, *D, *B, *C, update, direct, 0, 0, *parameter]
+    record = [tile.address, tile.NR, n, k, step, count, split, *D, *B, *C, update, direct, 0, 0, *following, *parameter]
     return compiled_task(_weight_gradients, dtype), record, 20, step * tile.NR * dtype.itemsize
 
 
 def _most(k, grain, threads):
     """Columns of the largest part that `part_of` makes of k of them."""
     return -(-k // (grain * threads)) * grain
-
-
-@inlined
-def _prefetch_rows(b, b_row, rows, columns, size):
-    for row in range(b, b + rows * b_row * size, b_row * size):
-        for line in range(row, row + columns * size, 64):
-            prefetch(line)
 
 
 def _far_gradients(record, t, tasks, one):
@@ -118,17 +139,19 @@ def _far_gradients(record, t, tasks, one):
             for e in range(0, count, _RUN):
                 rows, left = min(_RUN, count - e), d + (e * d_column + e // group * jump) * size
                 next_e, next_j = (e + _RUN, j) if e + _RUN < count else (0, j + width)
-                next_rows, next_columns = min(_RUN, count - next_e), min(width, j1 - next_j)
                 for f in range(0, columns, NR):
-                    # A share of the rows of the next part, while this one is summed.
-                    q0, q1 = part(next_rows, f // NR, (columns + NR - 1) // NR)
-                    _prefetch_rows(b + ((next_e + q0) * b_row + next_j) * size, b_row, q1 - q0, next_columns, size)
+                    # Asked for are the same rows some tiles on; at the end of a part the first columns of the next.
+                    right, on = b + (e * b_row + j + f) * size, f + _AHEAD * NR
+                    line, pace = right + _AHEAD * NR * size, b_row * size
+                    if on >= columns:
+                        line = b + (next_e * b_row + next_j + on - columns) * size
                     for i in range(first, last, step):
                         call_tile(
                             tile, min(step, last - i), min(NR, columns - f), left + i * d_row * size, d_row, d_column,
-                            b + (e * b_row + j + f) * size, b_row, target + ((i - first) * target_row + f) * size,
-                            target_row, rows, group, jump, 0, alpha, beta if e == 0 else one,
+                            right, b_row, target + ((i - first) * target_row + f) * size, target_row, rows, group, jump,
+                            0, line, pace, alpha, beta if e == 0 else one,
                         )  # fmt: skip
+                        line, pace = right, 0
             if update != 0:
                 call_address(update, parameter, first, j, sums, width, last - first, columns)
 

@@ -39,6 +39,8 @@ class Plan:
         self.l2, self.rates, self.key = l2, rates, key
         self.clip_value, self.clip_norm = clips
         self.examples_are_rows = not X.flags.c_contiguous
+        # Whether a batch comes from beyond the second level of cache.
+        self.distant = self.examples_are_rows and not in_place and X.nbytes > 2**20
         self.units = [X.shape[0], *(W.shape[0] for W in parameters[::2])]
         self.L = len(self.units) - 1
         self.X = Matrix(address_of(X), X.strides[1 if self.examples_are_rows else 0] // self.size)
@@ -52,7 +54,7 @@ class Plan:
         }
         nothing = [(0, 0)] * len(parameters)
         self.m, self.v = slots.get("m", nothing), slots.get("v", nothing)
-        self.step = np.zeros(5, np.int64)
+        self.step = np.zeros(6, np.int64)
         self.tapes = {}
         self.padded = -(-batch // self.tile.NR) * self.tile.NR
         self.stride, self.feature_stride = self.pad(self.padded), self.pad(self.units[0])
@@ -167,12 +169,12 @@ class Plan:
             tape.add(reductions.squares(self.dtype), record)
             place += 8 * self.units[l]
 
-    def gradients(self, tape, l, count, threads, D, A):
+    def gradients(self, tape, l, count, threads, D, A, following=(0, 0, 0)):
         """dW[l] and db[l], and unless the norm of all gradients is wanted first, the update of W[l] and b[l].
 
         D is dZ[l]: (address, numbers from row to row, from example to example, examples without a gap, gap). A is
         A[l-1] with examples as rows: (address, numbers from block to block of NR units, from example to example, and
-        the latter in a last block of fewer units).
+        the latter in a last block of fewer units); `following` is that of `weight_gradients`.
         """
         n, k = self.units[l], self.units[l - 1]
         place, row, column, group, jump = D
@@ -191,7 +193,7 @@ class Plan:
         )
         plain = self.rule == "sgd" and not self.clip_value and not self.clip_norm
         task, record, scratch, room = weight_gradients(
-            self.dtype, self.tile, n, k, count, threads, split, D, A, C, record, block, plain
+            self.dtype, self.tile, n, k, count, threads, split, D, A, C, record, block, plain, following
         )
         tape.add(task, record, scratch=scratch, room=room)
 

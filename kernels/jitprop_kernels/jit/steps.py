@@ -70,21 +70,27 @@ def _product(record, t, tasks, one):
     pieces = (k + DEPTH - 1) // DEPTH
     depth = (k + pieces - 1) // pieces
     chunk = max(1, CHUNK // (step * depth)) * step
+    calls = (n + step - 1) // step
     for r0 in range(i0, i1, chunk):
         for k0 in range(0, k, depth):
             length = min(depth, k - k0)
             for p in range(p0, p1):
                 columns, right = min(NR, count - p * NR), b + (p * b_panel + k0 * b_row) * size
+                ahead, pace = right, 0
                 if x != 0:
                     right = own
+                    if p + 1 < p1 and x_stride < 2 * k:  # the next rows of X, a share of them while each tile is summed
+                        ahead = x + ((p + 1) * NR * x_stride + k0) * size
+                        pace = (NR * x_stride * size + calls * length - 1) // (calls * length)
                     transpose(x + (p * NR * x_stride + k0) * size, x_stride, columns, length, own, NR, VL, one)
                 for i in range(r0, min(i1, r0 + chunk), step):
                     rows, place = min(step, i1 - i), c + (p * c_panel + i * c_row) * size
                     start = bias + i * size if bias != 0 and k0 == 0 else 0
                     call_tile(
                         tile, rows, columns, a + (i * a_rs + k0 * a_cs) * size, a_rs, a_cs, right, b_row,
-                        place, c_row, length, length, 0, start, one, cast(int(k0 > 0), one),
+                        place, c_row, length, length, 0, start, ahead, pace, one, cast(int(k0 > 0), one),
                     )  # fmt: skip
+                    ahead += length * pace
                     if block != 0 and k0 + length == k:
                         beside = other + (p * other_panel + i * other_row) * size
                         if c_row == NR:  # the rows of a panel follow each other

@@ -77,7 +77,7 @@ class _Body:
     def grid(self, make):
         return [[make(i, j) for j in range(self.NV)] for i in range(self.MR)]
 
-    def emit(self, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, alpha, beta):
+    def emit(self, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, ahead, pace, alpha, beta):
         builder = self.builder
         if self.masked:
             self.masks = [self.v.mask(columns, j * self.VL) for j in range(self.NV)]
@@ -86,7 +86,7 @@ class _Body:
         for address in row:  # where the sums will go, often out of reach by then
             for j in range(0, self.NV * self.VL * self.v.size, 64):
                 self.v.prefetch(builder.add(address, I64(j)), write=True)
-        sums = self.accumulate(self.initial(bias), a, a_rs, a_cs, b, b_rs, k, group, jump)
+        sums = self.accumulate(self.initial(bias), a, a_rs, a_cs, b, b_rs, k, group, jump, ahead, pace)
         self.finish(sums, row, alpha, beta)
 
     def initial(self, bias):
@@ -109,7 +109,7 @@ class _Body:
 
         return self.grid(phi)
 
-    def accumulate(self, sums, a, a_rs, a_cs, b, b_rs, k, group, jump):
+    def accumulate(self, sums, a, a_rs, a_cs, b, b_rs, k, group, jump, ahead, pace):
         """The loop over p, and around it one over groups of columns of A.
 
         One running pointer serves four rows of A. LLVM knows that all move alike and would make one chain of additions
@@ -137,24 +137,25 @@ class _Body:
         flat = [partial for line in sums for partial in line]
         builder.branch(outer)
         builder.position_at_end(outer)
-        left, *around = outer_phis = carried([k, b, *starts, *flat], before)
+        left, *around = outer_phis = carried([k, b, ahead, *starts, *flat], before)
         length = builder.select(builder.icmp_signed("<", left, group), left, group)
         builder.branch(loop)
         builder.position_at_end(loop)
-        p, b_row, *rest = inner_phis = carried([I64(0), *around], outer)
+        p, b_row, line, *rest = inner_phis = carried([I64(0), *around], outer)
         pointers, partial = rest[: len(starts)], rest[len(starts) :]
+        self.v.prefetch(line)
         b_vectors = [self.load(b_row, j) for j in range(self.NV)]
         total = []
         for i in range(self.MR):
             a_value = self.v.splat(self.v.load_scalar(builder.add(pointers[i // 4], offsets[i % 4])))
             total += [self.v.fma(a_value, b_vectors[j], partial[i * self.NV + j]) for j in range(self.NV)]
-        following, b_next = builder.add(p, I64(1)), builder.add(b_row, b_rs)
+        following, b_next, line_next = builder.add(p, I64(1)), builder.add(b_row, b_rs), builder.add(line, pace)
         moved = [self.v.opaque(builder.add(pointer, a_cs)) for pointer in pointers]
-        carry(inner_phis, [following, b_next, *moved, *total], loop)
+        carry(inner_phis, [following, b_next, line_next, *moved, *total], loop)
         builder.cbranch(builder.icmp_signed("<", following, length), loop, next_group)
         builder.position_at_end(next_group)
         remaining = builder.sub(left, length)
-        carry(outer_phis, [remaining, b_next, *(builder.add(x, jump) for x in moved), *total], next_group)
+        carry(outer_phis, [remaining, b_next, line_next, *(builder.add(x, jump) for x in moved), *total], next_group)
         builder.cbranch(builder.icmp_signed(">", remaining, I64(0)), outer, after)
         builder.position_at_end(after)
         return [total[i * self.NV : (i + 1) * self.NV] for i in range(self.MR)]
@@ -185,7 +186,7 @@ def _compiled(dtype, rows, NV, VL):
     scalar = types.float32 if dtype == np.float32 else types.float64
 
     @intrinsic
-    def run(typingctx, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, alpha, beta):
+    def run(typingctx, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, ahead, pace, alpha, beta):
         def codegen(context, builder, signature, args):
             columns, end = args[0], builder.append_basic_block("tile.end")
             # Less than NV whole vectors are rare: the masked tile will do, and is needed anyway.
@@ -201,13 +202,13 @@ def _compiled(dtype, rows, NV, VL):
             builder.position_at_end(end)
             return context.get_dummy_value()
 
-        return types.void(*[types.intp] * 12, scalar, scalar), codegen
+        return types.void(*[types.intp] * 14, scalar, scalar), codegen
 
-    def register_tile(columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, alpha, beta):
-        run(columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, alpha, beta)
+    def register_tile(columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, ahead, pace, alpha, beta):
+        run(columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, ahead, pace, alpha, beta)
 
     register_tile.__name__ = register_tile.__qualname__ = f"tile_{rows}x{NV}x{VL}_{dtype.name}"
-    return compiling.compile_address(register_tile, types.void(*[types.intp] * 12, scalar, scalar))
+    return compiling.compile_address(register_tile, types.void(*[types.intp] * 14, scalar, scalar))
 
 
 @functools.cache
@@ -223,14 +224,17 @@ def tall_tile(dtype):
 
 
 @intrinsic
-def call_tile(typingctx, table, rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, alpha, beta):
+def call_tile(
+    typingctx, table, rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, ahead, pace, alpha, beta
+):
     """Call the tile of so many rows in the table at an address.
 
     rows as `Tile.rows` gives them, columns <= NR; strides in elements; a, b, c and bias are addresses, bias may be 0.
     After every `group` columns of A there are `jump` more elements to the next column; where there is nothing to jump
-    over, group = k.
+    over, group = k. With each term of its sums the tile asks for a line of memory that will be wanted later, the first
+    at `ahead`, each `pace` bytes after the one before; where there is none, for its own at b again and again: (b, 0).
     """
-    signature = types.void(*[types.intp] * 14, alpha, beta)
+    signature = types.void(*[types.intp] * 16, alpha, beta)
 
     def codegen(context, builder, signature, args):
         table, rows, *arguments = args

@@ -14,7 +14,6 @@ __all__ = [
     "cast",
     "define",
     "float_of",
-    "prefetch",
     "size_of",
     "unpack",
     "vector_at",
@@ -143,17 +142,6 @@ class Vectors:
                         mixed[place] = self.builder.shuffle_vector(*pair, choice)
             rows, half = mixed, half // 2
         return rows
-
-
-@intrinsic
-def prefetch(typingctx, address):
-    """Ask for the cache line at `address`, which need not exist."""
-
-    def codegen(context, builder, signature, args):
-        Vectors(builder, ir.FloatType(), 4).prefetch(args[0])
-        return context.get_dummy_value()
-
-    return types.void(types.intp), codegen
 
 
 @intrinsic
