@@ -103,7 +103,7 @@ class Optimizer:
             batch.
         """
         columns = NEUTRAL | {"step": np.asarray(steps), "rate": rates} | self._columns(steps, rates)
-        columns |= {name: limit for name, limit in self._settings().items() if name in CLIPS}
+        columns |= {name: limit for name in CLIPS if (limit := getattr(self, name)) is not None}
         table = np.zeros((len(rates), len(COEFFICIENTS)))
         for name, values in columns.items():
             table[:, COEFFICIENTS.index(name)] = values

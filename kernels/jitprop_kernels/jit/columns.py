@@ -18,7 +18,7 @@ from ..contract import dropout_threshold
 from . import activations, batches, steps
 from .affine import Matrix
 from .dots import dots_shape
-from .launch import address_of, bits
+from .launch import bits
 from .plan import Plan
 from .steps import SPLIT_PANELS, SPLIT_ROWS
 
@@ -76,7 +76,7 @@ class ColumnPlan(Plan):
             return
         a, a_panel, a_row = self.panels("A", 0)
         if not self.in_place:
-            record = [*self.X[:2], n, address_of(self.step), count, a, a_panel, a_row, NR]
+            record = [*self.X[:2], n, self.running, count, a, a_panel, a_row, NR]
             tape.add(batches.gather_columns(self.dtype), record)
             if self.rates[0]:
                 self.drop(tape, 0, count, "G")
@@ -87,7 +87,7 @@ class ColumnPlan(Plan):
         rate = self.rates[l]
         record = [
             self.address[f"A{l}"], self.address[f"{beside}{l}"], self.panel[l], self.units[l], count, self.tile.NR,
-            dropout_threshold(rate), bits(1.0 / (1.0 - rate)), self.key, l, address_of(self.step),
+            dropout_threshold(rate), bits(1.0 / (1.0 - rate)), self.key, l, self.running,
         ]  # fmt: skip
         tape.add(batches.drop_panels(self.dtype), record)
 
@@ -174,6 +174,6 @@ class ColumnPlan(Plan):
         for l in range(self.L, 0, -1):
             place, panel, row = self.panels("A", l)
             groups = (self.tile.NR, panel - self.tile.NR) if l < self.L else (count, 0)
-            following = (address_of(self.step), *self.X[:2]) if l == 1 and self.distant else (0, 0, 0)
+            following = (self.running, *self.X[:2]) if l == 1 and self.distant else (0, 0, 0)
             self.gradients(tape, l, count, threads, (place, row, 1, *groups), self.turned(l - 1), following)
         return self.finish(tape, count, threads, (gathered, headed))

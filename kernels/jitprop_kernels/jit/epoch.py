@@ -171,19 +171,14 @@ def train_epoch(
     )  # fmt: skip
     whole = plan.tape(batch if visited >= batch else visited % batch)
     rest = plan.tape(visited % batch or batch)
-    weights = plan.array("weights", batch, np.float64)
-    if sample_weight is None:
-        weights[:] = 1.0
-        plan.array("factors", batch, plan.dtype)[:] = 1.0
     costs = np.empty(len(coefficients))
     units, parallel = sum(plan.units[1:]), whole.parallel or rest.parallel
     record = np.array([
-        0, len(costs), launcher() if parallel else 0, player(), address_of(plan.step), address_of(order),
-        address_of(coefficients), batch, visited, address_of(weights), plan.address["losses"],
+        0, len(costs), launcher() if parallel else 0, player(), plan.running, address_of(order),
+        address_of(coefficients), batch, visited, plan.address["weights"], plan.address["losses"],
         plan.address["squares"], units if l2 else 0, plan.address["norms"], 2 * units if clips[1] else 0,
         bits(l2), address_of(costs),
-        address_of(whole.regions), *whole.marks, len(whole.regions),
-        address_of(rest.regions), *rest.marks, len(rest.regions),
+        whole.address, *whole.marks, len(whole.regions), rest.address, *rest.marks, len(rest.regions),
     ], np.int64)  # fmt: skip
     with compiling.parallel_region() if parallel else contextlib.nullcontext():
         function(compiled_task(_epoch, np.float64))(*map(ctypes.c_int64, (address_of(record), 0, 1)))

@@ -181,7 +181,7 @@ class _ForwardPlan(Plan):
         inputs, outputs = ([start + 8 * int(i) for i in np.flatnonzero(tape.records == mark)] for mark in (_IN, _OUT))
         # Few arguments, since each takes a part of a microsecond: the player, the regions, how many there are, how many
         # entries of records are addresses of the input, these, and those that are addresses of the result.
-        control = [player(), address_of(tape.regions), len(tape.regions), len(inputs), *inputs, *outputs]
+        control = [player(), tape.address, len(tape.regions), len(inputs), *inputs, *outputs]
         tape.control = np.array(control, np.int64)
         return tape
 

@@ -55,10 +55,14 @@ class Plan:
         nothing = [(0, 0)] * len(parameters)
         self.m, self.v = slots.get("m", nothing), slots.get("v", nothing)
         self.step = np.zeros(6, np.int64)
+        self.running = address_of(self.step)
         self.tapes = {}
         self.padded = -(-batch // self.tile.NR) * self.tile.NR
         self.stride, self.feature_stride = self.pad(self.padded), self.pad(self.units[0])
         self._allocate(self._common_sizes() | self.sizes())
+        if sample_weight is None:
+            self.array("weights", batch, np.float64)[:] = 1.0
+            self.array("factors", batch, self.dtype)[:] = 1.0
 
     def pad(self, n):
         """Distance of rows of n numbers: whole vectors, and no power of two that would crowd rows into few sets."""
@@ -119,7 +123,7 @@ class Plan:
 
     def targets(self, tape, count):
         """Targets and weights of the batch, which are gathered before its examples are."""
-        NR, step, weights = self.tile.NR, address_of(self.step), self.sample_weight
+        NR, step, weights = self.tile.NR, self.running, self.sample_weight
         if not self.in_place:
             dtype, n = (np.dtype(np.int64), 1) if self.indices else (self.dtype, self.units[-1])
             record = [*self.Y[:2], n, step, count, self.address["Y"], NR, self.stride, NR]
@@ -133,7 +137,7 @@ class Plan:
 
     def rows(self, tape, count):
         """The examples of the batch as rows, after dropout of the input, where they are rows of X: address, stride."""
-        n, NR, step = self.units[0], self.tile.NR, address_of(self.step)
+        n, NR, step = self.units[0], self.tile.NR, self.running
         if self.in_place:
             return self.X[:2]
         place = self.address["T0"], self.feature_stride
@@ -145,7 +149,7 @@ class Plan:
     def drop_rows(self, place, l, count):
         """The task of dropout of a layer whose examples are rows."""
         record = batches.dropout_record(
-            place, place, count, self.units[l], self.rates[l], self.key, l, address_of(self.step), True, self.tile.NR
+            place, place, count, self.units[l], self.rates[l], self.key, l, self.running, True, self.tile.NR
         )
         return batches.dropout(self.dtype), record
 
@@ -180,7 +184,7 @@ class Plan:
         place, row, column, group, jump = D
         block = 0 if self.clip_norm else optimizers.block(self.rule, self.dtype)
         places = self.b[l - 1], self.m[2 * l - 1], self.v[2 * l - 1]
-        record = optimizers.update_record(*places, address_of(self.step), True)
+        record = optimizers.update_record(*places, self.running, True)
         flat = all(stride in (0, 1) for _, stride in places)
         to_next = column if row == 1 else group + jump if jump else self.tile.NR
         db = self.address["db"] + self.size * sum(self.units[1:l])
@@ -189,7 +193,7 @@ class Plan:
         split = SPLIT_ROWS if -(-tiles // threads) * blocks <= -(-blocks // threads) * tiles else SPLIT_PANELS
         C = (self.address[f"dW{l}"], self.pad(k)) if self.clip_norm else self.W[l - 1][:2]
         record = optimizers.update_record(
-            self.W[l - 1][:2], self.m[2 * l - 2], self.v[2 * l - 2], address_of(self.step), False
+            self.W[l - 1][:2], self.m[2 * l - 2], self.v[2 * l - 2], self.running, False
         )
         plain = self.rule == "sgd" and not self.clip_value and not self.clip_norm
         task, record, scratch, room = weight_gradients(
@@ -207,7 +211,7 @@ class Plan:
             for l in range(1, self.L + 1):
                 for is_bias, (parameter, gradient, n, k) in enumerate(self._pairs(l)):
                     i = 2 * l - 2 + is_bias
-                    record = optimizers.update_record(parameter, self.m[i], self.v[i], address_of(self.step), is_bias)
+                    record = optimizers.update_record(parameter, self.m[i], self.v[i], self.running, is_bias)
                     block = optimizers.block(self.rule, self.dtype)
                     tape.add(optimizers.update(self.dtype), [block, *gradient, n, k, *record])
             tape.cut(threads)
@@ -226,7 +230,7 @@ class Plan:
         out = self.address["norms"]
         for l in range(1, self.L + 1):
             for is_bias, (parameter, gradient, n, k) in enumerate(self._pairs(l)):
-                record = [*gradient, *parameter, n, k, address_of(self.step), is_bias, out]
+                record = [*gradient, *parameter, n, k, self.running, is_bias, out]
                 tape.add(optimizers.gradient_squares(self.dtype), record)
                 out += 8 * n
 

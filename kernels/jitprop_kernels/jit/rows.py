@@ -9,7 +9,7 @@ every product.
 
 from . import activations, batches, steps
 from .affine import Matrix
-from .launch import address_of, bits
+from .launch import bits
 from .plan import Plan
 from .steps import SPLIT_PANELS
 
@@ -54,7 +54,7 @@ class RowPlan(Plan):
         n, NR, place, row = self.units[0], self.tile.NR, *self.X[:2]
         if not self.in_place:
             place, row = self.address["A0"], NR
-            record = [*self.X[:2], n, address_of(self.step), count, place, 0, row, NR]
+            record = [*self.X[:2], n, self.running, count, place, 0, row, NR]
             tape.add(batches.gather_columns(self.dtype), record)
         out = self.address["T0"], self.feature_stride
         tape.add(*steps.turn_rows(self.dtype, self.tile, count, n, place, row, out[0], NR, out[1]))

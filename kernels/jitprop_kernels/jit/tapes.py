@@ -81,6 +81,7 @@ class Tape:
         self.regions = np.array(
             [[start, *ends, n] for *ends, n in zip(self.cuts, self.cuts[1:], self.threads, strict=False)], np.int64
         )
+        self.address = address_of(self.regions)
         return self
 
     @property
