@@ -9,9 +9,13 @@ import functools
 from .compiling import inlined
 from .functions import exp, expm1, normal_cdf, normal_pdf, select, sigmoid, softplus, tanh
 from .launch import compiled_block, compiled_task
+from .scalars import copysign
 from .vectors import call_address, cast, float_of, size_of, unpack, vector_at
 
-__all__ = ["CHAIN", "DERIVATIVE", "FORMULAS", "IN_PLACE", "PAIR", "VALUE", "block", "elementwise", "multiply"]
+__all__ = [
+    "CHAIN", "DERIVATIVE", "FORMULAS", "IN_PLACE", "PAIR", "VALUE", "block", "elementwise", "gate",
+    "multiply", "rectify",
+]  # fmt: skip
 
 # Each of these is g(z, parameter, zero, one) -> (g(z), g'(z)). A comparison with nan is false, which decides which
 # side a nan takes: that of z, or as in `loops` where z does not appear.
@@ -128,6 +132,33 @@ def _multiply(x, x_stride, y, y_stride, rows, columns, parameter, one):
 def multiply(dtype):
     """The address of the loop x = x * y."""
     return compiled_block(_multiply, dtype)
+
+
+def _rectify(x, x_stride, y, y_stride, rows, columns, parameter, one):
+    zero = one - one
+    for i in range(rows):
+        X = vector_at(x + i * x_stride * size_of(one), columns, one)
+        for j in range(columns):
+            X[j] = select(X[j] < zero, copysign(zero, -one), X[j] + zero)
+
+
+def rectify(dtype):
+    """The address of the loop x = relu(x) whose zeros are -0 where x < 0, as those of `tile.RECTIFY`."""
+    return compiled_block(_rectify, dtype)
+
+
+def _gate(x, x_stride, y, y_stride, rows, columns, parameter, one):
+    zero = one - one
+    for i in range(rows):
+        X = vector_at(x + i * x_stride * size_of(one), columns, one)
+        Y = vector_at(y + i * y_stride * size_of(one), columns, one)
+        for j in range(columns):
+            X[j] = select(copysign(one, Y[j]) < zero, zero, X[j])
+
+
+def gate(dtype):
+    """The address of the loop that makes x 0 where y, of `rectify`, has a sign, as `tile.GATE` does."""
+    return compiled_block(_gate, dtype)
 
 
 def _elementwise(record, t, tasks, one):

@@ -15,7 +15,7 @@ from . import compiling
 from .compiling import inlined
 from .launch import bits, compiled_task, workspace
 from .panels import pack, transpose
-from .tile import call_tile, tile
+from .tile import STORE, call_tile, tile
 from .vectors import call_address, cast, float_of, size_of, unpack
 
 __all__ = ["DIRECT", "PACKED", "TRANSPOSED", "Matrix", "crowded", "parts", "product", "reading", "share"]
@@ -100,7 +100,8 @@ def _product(record, t, tasks, one):
                             left, left_rs, left_cs = first_strip + (i - r0) // step * strip_size, 1, strip
                         call_tile(
                             tile, rows, columns, left, left_rs, left_cs, source, stride,
-                            place, c_rs, depth, depth, 0, start, source, 0, scale, cast(int(k0 > 0), one),
+                            place, c_rs, depth, depth, 0, start, source, 0, STORE, 0, 0, scale,
+                            cast(int(k0 > 0), one),
                         )  # fmt: skip
                         if last and block != 0:
                             beside = other + (i * other_stride + j) * size

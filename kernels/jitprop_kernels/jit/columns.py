@@ -21,6 +21,7 @@ from .dots import dots_shape
 from .launch import bits
 from .plan import Plan
 from .steps import SPLIT_PANELS, SPLIT_ROWS
+from .tile import GATE, RECTIFY
 
 __all__ = ["ColumnPlan"]
 
@@ -29,6 +30,10 @@ class ColumnPlan(Plan):
     """A plan for batches of many examples."""
 
     def sizes(self):
+        # Of these layers A alone tells g': see `tile`. Then A stays, and dZ takes the place of G.
+        self.rectified = [
+            0 < l < self.L and self.activations[l - 1] == "relu" and not self.rates[l] for l in range(self.L + 1)
+        ]
         NR, L = self.tile.NR, self.L
         self.wide = self.examples_are_rows and steps.wide(self.units)
         self.by_panels = self.examples_are_rows and not self.wide and steps.small(self.units)
@@ -54,6 +59,10 @@ class ColumnPlan(Plan):
         if l == 0 and self.in_place and not self.examples_are_rows:
             return self.X.address, NR, self.X.row_stride
         return self.address[f"{name}{l}"], self.panel[l], NR
+
+    def delta(self, l):
+        """The panels of dZ[l]."""
+        return self.panels("G" if self.rectified[l] else "A", l)
 
     def turned(self, l):
         """A[l] with examples as rows, in blocks of NR units.
@@ -95,7 +104,7 @@ class ColumnPlan(Plan):
         """Z[1] of a wide X, from its rows; threads share them evenly, whatever panels they belong to."""
         n, k, W = self.units[1], self.units[0], self.W[0]
         x, _, stride, _ = self.turned(0)
-        G = self.panels("G", 1)
+        G = self.panels("A" if self.rectified[1] else "G", 1)
         Z = (G[0], 1) if n == 1 and self.L == 1 else (self.address["Z1"], n)
         if threads > 1:
             tape.cut(together)
@@ -104,14 +113,19 @@ class ColumnPlan(Plan):
             tape.cut(threads)
         if Z[0] != G[0]:
             tape.add(*steps.turn_rows(self.dtype, self.tile, n, count, *Z, *G))
-        if self.L > 1:
+        if self.rectified[1]:
+            tape.add(*steps.apply(self.dtype, self.tile, n, count, activations.rectify(self.dtype), G, G, 0.0))
+        elif self.L > 1:
             block, parameter = self.activation(1, activations.PAIR)
             tape.add(*steps.apply(self.dtype, self.tile, n, count, block, G, self.panels("A", 1), parameter))
 
     def forward(self, tape, l, count, split):
         """Z[l], and of hidden layers A[l] and g'(Z[l])."""
-        more = {}
-        if l < self.L:
+        C, more = self.panels("G", l), {}
+        if self.rectified[l]:
+            C = self.panels("A", l)
+            more = {"block": activations.rectify(self.dtype), "other": C, "epilogue": RECTIFY}
+        elif l < self.L:
             block, parameter = self.activation(l, activations.PAIR)
             more = {"block": block, "other": self.panels("A", l), "parameter": parameter}
         B, room = self.panels("A", l - 1), 0
@@ -119,8 +133,8 @@ class ColumnPlan(Plan):
             B, room = (0, 0, self.tile.NR), steps.panel_room(self.dtype, self.tile, self.units[0])
             more["X"] = self.turned(0)[0], self.turned(0)[2]
         task, record = steps.product(
-            self.dtype, self.tile, self.units[l], self.units[l - 1], count, split, self.W[l - 1], B,
-            self.panels("G", l), bias=self.b[l - 1][0], **more,
+            self.dtype, self.tile, self.units[l], self.units[l - 1], count, split, self.W[l - 1], B, C,
+            bias=self.b[l - 1][0], **more,
         )  # fmt: skip
         tape.add(task, record, scratch=steps.PANEL_SCRATCH, room=room)
 
@@ -132,13 +146,15 @@ class ColumnPlan(Plan):
         tape.add(*steps.turn(self.dtype, self.tile, self.units[l], count, *place, *turned))
 
     def backward(self, tape, l, count, split):
-        """dZ[l-1] from dZ[l], in the place of A[l-1]."""
-        W, block = self.W[l - 1], activations.multiply(self.dtype)
+        """dZ[l-1] from dZ[l]."""
+        W, A, G = self.W[l - 1], self.panels("A", l - 1), self.panels("G", l - 1)
+        C, more = A, {"block": activations.multiply(self.dtype), "other": G}
+        if self.rectified[l - 1]:
+            C, more = G, {"block": activations.gate(self.dtype), "other": A, "epilogue": GATE}
         tape.add(
             *steps.product(
                 self.dtype, self.tile, self.units[l - 1], self.units[l], count, split,
-                Matrix(W.address, 1, W.row_stride), self.panels("A", l), self.panels("A", l - 1),
-                block=block, other=self.panels("G", l - 1),
+                Matrix(W.address, 1, W.row_stride), self.delta(l), C, **more,
             )
         )  # fmt: skip
 
@@ -172,7 +188,7 @@ class ColumnPlan(Plan):
         self.squares(tape)
         headed = tape.cut(together)
         for l in range(self.L, 0, -1):
-            place, panel, row = self.panels("A", l)
+            place, panel, row = self.delta(l)
             groups = (self.tile.NR, panel - self.tile.NR) if l < self.L else (count, 0)
             following = (self.running, *self.X[:2]) if l == 1 and self.distant else (0, 0, 0)
             self.gradients(tape, l, count, threads, (place, row, 1, *groups), self.turned(l - 1), following)

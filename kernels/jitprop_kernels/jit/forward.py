@@ -19,7 +19,7 @@ from .matvec import FEW, few_product
 from .plan import Plan
 from .steps import SPLIT_PANELS, SPLIT_ROWS
 from .tapes import play, player
-from .tile import tile
+from .tile import RECTIFY, tile
 from .vectors import vector_at
 
 __all__ = ["network_forward"]
@@ -111,6 +111,8 @@ class _ForwardPlan(Plan):
         if l < self.L:
             block, parameter = self.activation(l, activations.IN_PLACE)
             more = {"block": block, "other": self.panels(l), "parameter": parameter}
+            if self.activations[l - 1] == "relu":
+                more |= {"block": activations.rectify(self.dtype), "epilogue": RECTIFY}
         tape.add(
             *steps.product(
                 self.dtype, self.tile, self.units[l], self.units[l - 1], count, split, self.W[l - 1],

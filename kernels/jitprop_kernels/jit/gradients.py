@@ -14,7 +14,7 @@ from .launch import compiled_task, part, part_of
 from .reductions import panel_sum
 from .scalars import fma
 from .steps import CHUNK, DEPTH, FAR, rows_and_panels
-from .tile import call_tile, tall_tile
+from .tile import STORE, call_tile, tall_tile
 from .vectors import call_address, cast, float_of, size_of, unpack, vector_at, vector_length
 
 __all__ = ["bias_gradients", "weight_gradients"]
@@ -82,7 +82,8 @@ def _weight_gradients(record, t, tasks, one):
                     left, terms = d + (i * d_row + e * d_column + e // group * jump) * size, min(DEPTH, count - e)
                     call_tile(
                         tile, rows, columns, left, d_row, d_column, right + e * right_row * size, right_row,
-                        place, place_row, terms, group, jump, 0, line, pace, alpha, beta if e == 0 else one,
+                        place, place_row, terms, group, jump, 0, line, pace, STORE, 0, 0, alpha,
+                        beta if e == 0 else one,
                     )  # fmt: skip
                     line += DEPTH * pace
                 if update != 0:
@@ -149,7 +150,7 @@ def _far_gradients(record, t, tasks, one):
                         call_tile(
                             tile, min(step, last - i), min(NR, columns - f), left + i * d_row * size, d_row, d_column,
                             right, b_row, target + ((i - first) * target_row + f) * size, target_row, rows, group, jump,
-                            0, line, pace, alpha, beta if e == 0 else one,
+                            0, line, pace, STORE, 0, 0, alpha, beta if e == 0 else one,
                         )  # fmt: skip
                         line, pace = right, 0
             if update != 0:

@@ -18,7 +18,7 @@ from .compiling import inlined
 from .dots import dots, dots_shape
 from .launch import bits, compiled_task, part, part_of
 from .panels import transpose
-from .tile import call_tile
+from .tile import STORE, call_tile
 from .vectors import call_address, cast, float_of, size_of, unpack
 
 __all__ = [
@@ -47,7 +47,7 @@ _LENGTH = 8192  # the same where vectors run along the sum
 _WIDE = (64, 4), (128, 32), (2048, 64)  # features from which, units up to which that may be so: see `wide`
 FAR = 2048  # numbers between rows that lie far apart
 CHUNK = 104_448  # numbers of the left operand that stay in the second level of cache while panels pass by
-PANEL_SCRATCH = 25  # entry of a record of `product`
+PANEL_SCRATCH = 26  # entry of a record of `product`
 
 
 @inlined
@@ -63,14 +63,16 @@ def rows_and_panels(n, step, panels, split, t, tasks):
 def _product(record, t, tasks, one):
     (
         tile, NR, VL, n, k, step, count, split, a, a_rs, a_cs, bias, b, b_panel, b_row, c, c_panel, c_row,
-        block, other, other_panel, other_row, parameter, x, x_stride, scratch, scratch_size,
-    ) = unpack(record, 27)  # fmt: skip
+        block, other, other_panel, other_row, parameter, epilogue, x, x_stride, scratch, scratch_size,
+    ) = unpack(record, 28)  # fmt: skip
     size, own = size_of(one), scratch + t * scratch_size
     i0, i1, p0, p1 = rows_and_panels(n, step, (count + NR - 1) // NR, split, t, tasks)
     pieces = (k + DEPTH - 1) // DEPTH
     depth = (k + pieces - 1) // pieces
     chunk = max(1, CHUNK // (step * depth)) * step
     calls = (n + step - 1) // step
+    if pieces > 1:  # a tile has no whole sums
+        epilogue = STORE
     for r0 in range(i0, i1, chunk):
         for k0 in range(0, k, depth):
             length = min(depth, k - k0)
@@ -85,30 +87,35 @@ def _product(record, t, tasks, one):
                     transpose(x + (p * NR * x_stride + k0) * size, x_stride, columns, length, own, NR, VL, one)
                 for i in range(r0, min(i1, r0 + chunk), step):
                     rows, place = min(step, i1 - i), c + (p * c_panel + i * c_row) * size
+                    beside = other + (p * other_panel + i * other_row) * size
                     start = bias + i * size if bias != 0 and k0 == 0 else 0
                     call_tile(
                         tile, rows, columns, a + (i * a_rs + k0 * a_cs) * size, a_rs, a_cs, right, b_row,
-                        place, c_row, length, length, 0, start, ahead, pace, one, cast(int(k0 > 0), one),
+                        place, c_row, length, length, 0, start, ahead, pace, epilogue, beside, other_row, one,
+                        cast(int(k0 > 0), one),
                     )  # fmt: skip
                     ahead += length * pace
-                    if block != 0 and k0 + length == k:
-                        beside = other + (p * other_panel + i * other_row) * size
+                    if block != 0 and epilogue == STORE and k0 + length == k:
                         if c_row == NR:  # the rows of a panel follow each other
                             call_address(block, place, NR, beside, NR, 1, rows * NR, float_of(parameter))
                         else:
                             call_address(block, place, c_row, beside, other_row, rows, columns, float_of(parameter))
 
 
-def product(dtype, tile, n, k, count, split, A, B, C, bias=0, block=0, other=(0, 0, 0), parameter=0.0, X=(0, 0)):
+def product(
+    dtype, tile, n, k, count, split, A, B, C, bias=0, block=0, other=(0, 0, 0), parameter=0.0, X=(0, 0),
+    epilogue=STORE,
+):  # fmt: skip
     """The task C = A B + bias for `count` columns in panels, then a block on each tile of C and its place in `other`.
 
     A (n, k) is an `affine.Matrix`; B (k, count), C and `other` (n, count) are (address, numbers from panel to panel,
     numbers from row to row). Where X is given, (address, numbers from row to row), the columns of B are its rows:
     panels of `panel_room` bytes are made of them one by one in scratch, entry PANEL_SCRATCH, and B is (0, 0, NR).
+    `epilogue` tells what the block does where the tile can do it as well (see `tile`).
     """
     record = [
         tile.address, tile.NR, tile.VL, n, k, tile.rows(n), count, split, *A, bias, *B, *C,
-        block, *other, bits(parameter), *X, 0, 0,
+        block, *other, bits(parameter), epilogue, *X, 0, 0,
     ]  # fmt: skip
     return compiled_task(_product, dtype), record
 

@@ -26,9 +26,13 @@ from numba.extending import intrinsic
 from . import compiling
 from .vectors import I64, Vectors, vector_length
 
-__all__ = ["NV", "Tile", "call_tile", "tall_tile", "tile"]
+__all__ = ["GATE", "NV", "RECTIFY", "STORE", "Tile", "call_tile", "tall_tile", "tile"]
 
 NV = 2  # vectors in a row of a tile
+
+# What a tile does with its sums before it stores them: nothing but alpha and beta; or, where these are 1 and 0, relu,
+# whose zeros are -0 where z < 0; or the way back through it, 0 where the number beside has the sign of such a zero.
+STORE, RECTIFY, GATE = range(3)
 # Never freed: records hold their addresses, and two Python threads may each make a first `Tile`.
 _tables: list[np.ndarray] = []
 
@@ -77,7 +81,7 @@ class _Body:
     def grid(self, make):
         return [[make(i, j) for j in range(self.NV)] for i in range(self.MR)]
 
-    def emit(self, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, ahead, pace, alpha, beta):
+    def emit(self, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, ahead, pace, *last):
         builder = self.builder
         if self.masked:
             self.masks = [self.v.mask(columns, j * self.VL) for j in range(self.NV)]
@@ -87,7 +91,7 @@ class _Body:
             for j in range(0, self.NV * self.VL * self.v.size, 64):
                 self.v.prefetch(builder.add(address, I64(j)), write=True)
         sums = self.accumulate(self.initial(bias), a, a_rs, a_cs, b, b_rs, k, group, jump, ahead, pace)
-        self.finish(sums, row, alpha, beta)
+        self.finish(sums, row, *last)
 
     def initial(self, bias):
         """The first value of every sum: the bias of its row, or zero where `bias` is null."""
@@ -160,12 +164,18 @@ class _Body:
         builder.position_at_end(after)
         return [total[i * self.NV : (i + 1) * self.NV] for i in range(self.MR)]
 
-    def finish(self, sums, row, alpha, beta):
+    def finish(self, sums, row, epilogue, other, other_rs, alpha, beta):
         """Scale and store; read what is there only where beta is not 0. alpha = 1 and beta = 1 leave every bit."""
         builder = self.builder
         scale, kept = self.v.splat(alpha), self.v.splat(beta)
-        add, put, end = (builder.append_basic_block(name) for name in ("add", "put", "end"))
-        builder.cbranch(builder.fcmp_unordered("!=", beta, ir.Constant(beta.type, 0.0)), add, put)
+        add, put, rectify, gate, more, end = (
+            builder.append_basic_block(name) for name in ("add", "put", "rectify", "gate", "more", "end")
+        )
+        builder.cbranch(builder.fcmp_unordered("!=", beta, ir.Constant(beta.type, 0.0)), add, more)
+        builder.position_at_end(more)
+        choice = builder.switch(epilogue, put)
+        choice.add_case(I64(RECTIFY), rectify)
+        choice.add_case(I64(GATE), gate)
         builder.position_at_end(add)
         for i in range(self.MR):
             for j in range(self.NV):
@@ -177,6 +187,18 @@ class _Body:
             for j in range(self.NV):
                 self.store(builder.fmul(scale, sums[i][j]), row[i], j)
         builder.branch(end)
+        builder.position_at_end(rectify)
+        for i in range(self.MR):
+            for j in range(self.NV):
+                self.store(self.v.rectified(sums[i][j]), row[i], j)
+        builder.branch(end)
+        builder.position_at_end(gate)
+        other_rs = builder.mul(other_rs, I64(self.v.size))
+        for i in range(self.MR):
+            beside = builder.add(other, builder.mul(other_rs, I64(i)))
+            for j in range(self.NV):
+                self.store(self.v.gated(sums[i][j], self.load(beside, j)), row[i], j)
+        builder.branch(end)
         builder.position_at_end(end)
 
 
@@ -186,7 +208,10 @@ def _compiled(dtype, rows, NV, VL):
     scalar = types.float32 if dtype == np.float32 else types.float64
 
     @intrinsic
-    def run(typingctx, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, ahead, pace, alpha, beta):
+    def run(
+        typingctx, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, ahead, pace, epilogue, other,
+        other_rs, alpha, beta,
+    ):  # fmt: skip
         def codegen(context, builder, signature, args):
             columns, end = args[0], builder.append_basic_block("tile.end")
             # Less than NV whole vectors are rare: the masked tile will do, and is needed anyway.
@@ -202,13 +227,19 @@ def _compiled(dtype, rows, NV, VL):
             builder.position_at_end(end)
             return context.get_dummy_value()
 
-        return types.void(*[types.intp] * 14, scalar, scalar), codegen
+        return types.void(*[types.intp] * 17, scalar, scalar), codegen
 
-    def register_tile(columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, ahead, pace, alpha, beta):
-        run(columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, ahead, pace, alpha, beta)
+    def register_tile(
+        columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, ahead, pace, epilogue, other, other_rs,
+        alpha, beta,
+    ):  # fmt: skip
+        run(
+            columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, ahead, pace, epilogue, other, other_rs,
+            alpha, beta,
+        )  # fmt: skip
 
     register_tile.__name__ = register_tile.__qualname__ = f"tile_{rows}x{NV}x{VL}_{dtype.name}"
-    return compiling.compile_address(register_tile, types.void(*[types.intp] * 14, scalar, scalar))
+    return compiling.compile_address(register_tile, types.void(*[types.intp] * 17, scalar, scalar))
 
 
 @functools.cache
@@ -225,16 +256,18 @@ def tall_tile(dtype):
 
 @intrinsic
 def call_tile(
-    typingctx, table, rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, ahead, pace, alpha, beta
-):
+    typingctx, table, rows, columns, a, a_rs, a_cs, b, b_rs, c, c_rs, k, group, jump, bias, ahead, pace, epilogue,
+    other, other_rs, alpha, beta,
+):  # fmt: skip
     """Call the tile of so many rows in the table at an address.
 
     rows as `Tile.rows` gives them, columns <= NR; strides in elements; a, b, c and bias are addresses, bias may be 0.
     After every `group` columns of A there are `jump` more elements to the next column; where there is nothing to jump
     over, group = k. With each term of its sums the tile asks for a line of memory that will be wanted later, the first
     at `ahead`, each `pace` bytes after the one before; where there is none, for its own at b again and again: (b, 0).
+    `epilogue` is STORE, RECTIFY or GATE, the latter with numbers beside C: their address and row stride.
     """
-    signature = types.void(*[types.intp] * 16, alpha, beta)
+    signature = types.void(*[types.intp] * 19, alpha, beta)
 
     def codegen(context, builder, signature, args):
         table, rows, *arguments = args

@@ -79,6 +79,18 @@ class Vectors:
             return self.builder.fadd(self.builder.fmul(a, b), c)
         return self.call(f"llvm.fma.{self.suffix}", self.type, [a, b, c])
 
+    def rectified(self, z):
+        """z, but -0 where z < 0, and 0 where z = -0: the sign tells on which side of the kink z was."""
+        minus, zero = ir.Constant(self.type, [-0.0] * self.VL), self.zero
+        return self.builder.select(self.builder.fcmp_ordered("<", z, zero), minus, self.builder.fadd(z, zero))
+
+    def gated(self, value, a):
+        """`value` where `a` has no sign, else 0."""
+        integers = ir.VectorType(ir.IntType(8 * self.size), self.VL)
+        zero = ir.Constant(integers, [0] * self.VL)
+        negative = self.builder.icmp_signed("<", self.builder.bitcast(a, integers), zero)
+        return self.builder.select(negative, self.zero, value)
+
     def mask(self, columns, first=0):
         """The lanes q with first + q < columns."""
         lanes = ir.Constant(ir.VectorType(I64, self.VL), [first + q for q in range(self.VL)])
