@@ -43,7 +43,7 @@ __all__ = [
 SPLIT_PANELS, SPLIT_ROWS = range(2)
 
 DEPTH = 1024  # terms of a sum that are added up at a time: 128 KiB of a float32 panel
-_LENGTH = 8192  # the same where vectors run along the sum
+_LENGTH = 32_768  # bytes of them where vectors run along the sum
 _WIDE = (64, 4), (128, 32), (2048, 64)  # features from which, units up to which that may be so: see `wide`
 FAR = 2048  # numbers between rows that lie far apart
 CHUNK = 104_448  # numbers of the left operand that stay in the second level of cache while panels pass by
@@ -147,7 +147,7 @@ def _row_product(record, t, tasks, one):
         together = MR
     else:
         i0, i1 = part_of(n, NR, t, tasks)
-    pieces = (k + _LENGTH - 1) // _LENGTH
+    pieces = (k * size + _LENGTH - 1) // _LENGTH
     length = (k + pieces - 1) // pieces
     for k0 in range(0, k, length):
         for block in range(j0, j1, together):
