@@ -18,7 +18,7 @@ from fused import Case, Poisoned, PoisonedWorkspace, Threads, draw, forget_plans
 from jitprop import Adam, Network
 from jitprop_kernels import jit, vectorized
 from jitprop_kernels.contract import RULES
-from jitprop_kernels.jit import epoch
+from jitprop_kernels.jit import epoch, plan
 from jitprop_kernels.jit.columns import ColumnPlan
 from jitprop_kernels.jit.rows import RowPlan
 from jitprop_kernels.jit.tile import tile
@@ -122,6 +122,47 @@ def test_threads_in_any_order_give_the_same_bits(monkeypatch, case):
                 assert same(case.train(jit), expected), f"{number} threads, {order}"
                 assert all(tasks == number for _, tasks in threads.regions)
                 assert max(length for length, _ in threads.regions) > 1
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.layout == "F" and case.visited], ids=str)
+def test_asking_for_the_next_batch_changes_no_bit(monkeypatch, case):
+    expected = serial(monkeypatch, case)
+    monkeypatch.setattr(plan, "CACHE", 0)
+    assert same(serial(monkeypatch, case), expected)
+    for order in Threads.ORDERS:
+        with monkeypatch.context() as patch:
+            Threads(patch, 3, order)
+            assert same(case.train(jit), expected)
+
+
+@pytest.mark.parametrize("units", [(3, 40, 5, 2), (1100, 40, 5, 2), (200, 30, 5, 2)], ids=str)
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+@pytest.mark.parametrize("columns", [64, 5])
+def test_relu_at_the_kink(units, rate, columns):
+    """Where z is 0 or -0 the derivative is 1, below it is 0; of what the tile keeps, A, both are zeros.
+
+    With sums of one piece, and of two that end in a block; with a wide first layer; with examples as rows.
+    """
+    case = Case(units, columns, columns, "F", head=("linear", "squared_error"), rule="sgd", dropout=(0.0, rate, rate))
+    like, state, X, Y, order, table, _ = case.arrays()
+    W1, b1, W2, b2 = like[:4]
+    X[:, ::2] = 0  # for half of the examples z is b
+    W1[::3], b1[:] = 0, 0  # for a third of the units z is 0
+    W1[1], b1[1] = -np.abs(W1[1]), -0.0
+    W2[0], b2[0] = 0, 0
+    W2[4] = np.abs(W2[4])  # so that something goes back to layer 1
+    found = []
+    for kernels in (jit, vectorized):
+        trained = [p.copy() for p in like]
+        activations = ["relu"] * (len(units) - 2)
+        kernels.train_epoch(
+            trained, X, Y, order, columns, activations, *case.head, "sgd", state, table, 0.0, case.dropout, 7
+        )
+        found.append(trained)
+    assert (found[0][0][::3] != 0).any(axis=1).all() and (found[0][2][0] != 0).any()
+    rtol = tolerances.training(units, columns, case.steps, case.dtype)
+    for array, reference in zip(*found, strict=True):
+        tolerances.close(array, reference, rtol * (1 + np.abs(reference)))
 
 
 @pytest.mark.parametrize("case", [*CASES, *map(draw, range(500, 540))], ids=str)

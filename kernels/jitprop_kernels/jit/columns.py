@@ -6,6 +6,8 @@ Three arrays stand for a hidden layer l::
     A   A[l], which going back overwrites with dZ[l] = (W[l+1]^T dZ[l+1]) * G
     T   A[l] with examples as rows, from which dW[l+1] is summed
 
+Of relu without dropout, A alone tells g' (see `tile`): A stays what it is, and G takes dZ[l].
+
 A step has a region from the gathering of its examples to dZ[1], in which every thread has panels of its own, and one
 that sums the gradients and updates the parameters. Where a batch has fewer panels than there are threads, these share
 the rows of each product, and wait for each other after it.
@@ -30,7 +32,6 @@ class ColumnPlan(Plan):
     """A plan for batches of many examples."""
 
     def sizes(self):
-        # Of these layers A alone tells g': see `tile`. Then A stays, and dZ takes the place of G.
         self.rectified = [
             0 < l < self.L and self.activations[l - 1] == "relu" and not self.rates[l] for l in range(self.L + 1)
         ]

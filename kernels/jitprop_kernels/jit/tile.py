@@ -31,7 +31,8 @@ __all__ = ["GATE", "NV", "RECTIFY", "STORE", "Tile", "call_tile", "tall_tile", "
 NV = 2  # vectors in a row of a tile
 
 # What a tile does with its sums before it stores them: nothing but alpha and beta; or, where these are 1 and 0, relu,
-# whose zeros are -0 where z < 0; or the way back through it, 0 where the number beside has the sign of such a zero.
+# with zeros that are -0 where z < 0, so that they tell them from z = 0, where its derivative is 1; or the way back
+# through it: 0 where the number beside has the sign of such a zero.
 STORE, RECTIFY, GATE = range(3)
 # Never freed: records hold their addresses, and two Python threads may each make a first `Tile`.
 _tables: list[np.ndarray] = []
@@ -165,40 +166,32 @@ class _Body:
         return [total[i * self.NV : (i + 1) * self.NV] for i in range(self.MR)]
 
     def finish(self, sums, row, epilogue, other, other_rs, alpha, beta):
-        """Scale and store; read what is there only where beta is not 0. alpha = 1 and beta = 1 leave every bit."""
-        builder = self.builder
+        """Scale or do what `epilogue` says, and store; what is there is read only where beta is not 0.
+
+        alpha = 1 and beta = 1 leave every bit.
+        """
+        builder, other_rs = self.builder, self.builder.mul(other_rs, I64(self.v.size))
         scale, kept = self.v.splat(alpha), self.v.splat(beta)
-        add, put, rectify, gate, more, end = (
-            builder.append_basic_block(name) for name in ("add", "put", "rectify", "gate", "more", "end")
-        )
-        builder.cbranch(builder.fcmp_unordered("!=", beta, ir.Constant(beta.type, 0.0)), add, more)
-        builder.position_at_end(more)
+        beside = [builder.add(other, builder.mul(other_rs, I64(i))) for i in range(self.MR)]
+        ways = {
+            "add": lambda i, j: self.v.fma(scale, sums[i][j], builder.fmul(kept, self.load(row[i], j))),
+            "put": lambda i, j: builder.fmul(scale, sums[i][j]),
+            "rectify": lambda i, j: self.v.rectified(sums[i][j]),
+            "gate": lambda i, j: self.v.gated(sums[i][j], self.load(beside[i], j)),
+        }
+        choose, *blocks, end = (builder.append_basic_block(name) for name in ("choose", *ways, "end"))
+        add, put, rectify, gate = blocks
+        builder.cbranch(builder.fcmp_unordered("!=", beta, ir.Constant(beta.type, 0.0)), add, choose)
+        builder.position_at_end(choose)
         choice = builder.switch(epilogue, put)
         choice.add_case(I64(RECTIFY), rectify)
         choice.add_case(I64(GATE), gate)
-        builder.position_at_end(add)
-        for i in range(self.MR):
-            for j in range(self.NV):
-                before = builder.fmul(kept, self.load(row[i], j))
-                self.store(self.v.fma(scale, sums[i][j], before), row[i], j)
-        builder.branch(end)
-        builder.position_at_end(put)
-        for i in range(self.MR):
-            for j in range(self.NV):
-                self.store(builder.fmul(scale, sums[i][j]), row[i], j)
-        builder.branch(end)
-        builder.position_at_end(rectify)
-        for i in range(self.MR):
-            for j in range(self.NV):
-                self.store(self.v.rectified(sums[i][j]), row[i], j)
-        builder.branch(end)
-        builder.position_at_end(gate)
-        other_rs = builder.mul(other_rs, I64(self.v.size))
-        for i in range(self.MR):
-            beside = builder.add(other, builder.mul(other_rs, I64(i)))
-            for j in range(self.NV):
-                self.store(self.v.gated(sums[i][j], self.load(beside, j)), row[i], j)
-        builder.branch(end)
+        for block, value in zip(blocks, ways.values(), strict=True):
+            builder.position_at_end(block)
+            for i in range(self.MR):
+                for j in range(self.NV):
+                    self.store(value(i, j), row[i], j)
+            builder.branch(end)
         builder.position_at_end(end)
 
 
