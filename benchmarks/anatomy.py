@@ -16,7 +16,7 @@ import sys
 import numba
 import numpy as np
 
-from jitprop_kernels.jit import compiling, epoch
+from jitprop_kernels.jit import batches, compiling, epoch
 from jitprop_kernels.jit.launch import address_of
 from jitprop_kernels.jit.peak import fma_peak
 from jitprop_kernels.jit.vectors import call_address
@@ -49,7 +49,7 @@ def _play(records, step, order, batch, steps, times):
     """Play a tape again and again, and note the nanoseconds of each task, and of reading the clock."""
     time = np.zeros(2, np.int64)
     for s in range(len(times)):
-        step[epoch._CHOSEN], step[epoch._NEXT] = order + s % steps * batch * 8, batch if (s + 1) % steps else 0
+        step[batches.AT_CHOSEN], step[batches.AT_NEXT] = order + s % steps * batch * 8, batch if (s + 1) % steps else 0
         before = _now(time)
         for i in range(len(records)):
             call_address(records[i, 0], records[i, 1:].ctypes.data, 0, 1)
@@ -69,7 +69,7 @@ def anatomy(case, steps):
     tape = plan.tape(net.batch)
     order = np.arange(1) if net.full else runner.rng.permutation(net.examples)
     coefficients = runner.optimizer.coefficients(np.ones(1, np.int64), np.full(1, STAYS))
-    plan.step[epoch._COEFFICIENTS] = address_of(coefficients)
+    plan.step[batches.AT_COEFFICIENTS] = address_of(coefficients)
     times = np.zeros((max(steps, 2 * net.steps), len(tape.records) + 1), np.int64)
     _play(tape.records, plan.step, address_of(order), net.batch, net.steps, times)
     *medians, clock = np.median(times, axis=0)
@@ -107,12 +107,12 @@ def main():
         peak = float(fma_peak(chosen.dtype, 0.5))
         rows = table(case, peak, chosen.steps)
         found[str(case)] = {"peak_gflops": peak, "tasks": rows}
-        total = sum(row["us"] for row in rows)
+        total, width = sum(row["us"] for row in rows), max(len(row["task"]) for row in rows)
         print(f"\n{case}: {total:,.1f} us, {case.operations / total / 1e3 / peak:.0%} of {peak:.1f} GFLOP/s")
         for row in rows:
             product = " x ".join(map(str, row["product"])) if row["product"] else ""
             share = f"{row['share_of_peak']:.0%}" if row["product"] else ""
-            print(f"  {row['task']:18} {product:20} {row['us']:11,.2f} us {row['share_of_step']:6.1%} {share:>5}")
+            print(f"  {row['task']:{width}} {product:20} {row['us']:11,.2f} us {row['share_of_step']:6.1%} {share:>5}")
     if chosen.json:
         with open(chosen.json, "w", encoding="utf-8") as file:
             json.dump(found, file, indent=1)

@@ -41,6 +41,7 @@ CASES = (
     Case((30, 40, 3), 1100, 1030, "F", visited=2000, rule="sgd"),  # more examples than are summed at once
     Case((30, 40, 3), 1100, 1030, "C", visited=2000),
     Case((1100, 40, 3), 50, 40, "C", visited=60, rule="sgd", pad=0),  # sums of more terms than that
+    Case((3, 33, 1100, 2), 64, 40, "F", visited=60, rule="sgd"),
     Case((1024, 64, 3), 50, 40, "F", visited=60, rule="sgd", pad=0),  # rows that crowd each other
     Case((2100, 17, 3), 50, 40, "F", visited=60, dropout=(0.3, 0.3), **BOTH),  # rows far apart
     Case((2100, 17, 2), 70, 70, "F", rule="sgd"),
@@ -127,7 +128,7 @@ def test_threads_in_any_order_give_the_same_bits(monkeypatch, case):
 @pytest.mark.parametrize("case", [case for case in CASES if case.layout == "F" and case.visited], ids=str)
 def test_asking_for_the_next_batch_changes_no_bit(monkeypatch, case):
     expected = serial(monkeypatch, case)
-    monkeypatch.setattr(plan, "CACHE", 0)
+    monkeypatch.setattr(plan, "NEAR", 0)
     assert same(serial(monkeypatch, case), expected)
     for order in Threads.ORDERS:
         with monkeypatch.context() as patch:
@@ -135,7 +136,7 @@ def test_asking_for_the_next_batch_changes_no_bit(monkeypatch, case):
             assert same(case.train(jit), expected)
 
 
-@pytest.mark.parametrize("units", [(3, 40, 5, 2), (1100, 40, 5, 2), (200, 30, 5, 2)], ids=str)
+@pytest.mark.parametrize("units", [(3, 40, 5, 2), (1100, 40, 5, 2), (200, 30, 5, 2), (3, 40, 1100, 2)], ids=str)
 @pytest.mark.parametrize("rate", [0.0, 0.3])
 @pytest.mark.parametrize("columns", [64, 5])
 def test_relu_at_the_kink(units, rate, columns):

@@ -153,11 +153,11 @@ def _gate(x, x_stride, y, y_stride, rows, columns, parameter, one):
         X = vector_at(x + i * x_stride * size_of(one), columns, one)
         Y = vector_at(y + i * y_stride * size_of(one), columns, one)
         for j in range(columns):
-            X[j] = select(copysign(one, Y[j]) < zero, zero, X[j])
+            X[j] *= select(copysign(one, Y[j]) < zero, zero, one)
 
 
 def gate(dtype):
-    """The address of the loop that makes x 0 where y, of `rectify`, has a sign, as `tile.GATE` does."""
+    """The address of the loop x = x g', where y, of `rectify`, tells g' by its sign, as `tile.GATE` does."""
     return compiled_block(_gate, dtype)
 
 

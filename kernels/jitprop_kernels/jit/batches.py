@@ -1,7 +1,8 @@
 """What happens to a batch besides products: gathering its examples, and dropout.
 
-`step` is the address of the record of the running step, see `epoch`: (coefficients, L2 factor, factor of clipping,
-address of the examples of the batch, number of the step, how many examples the next batch has, which follow).
+`step` is the address of the record of the running step, which `epoch` fills. Its entries are the addresses and numbers
+named below: of the row of coefficients, the L2 factor, the factor of clipping, the indices of the batch's examples, the
+number of the step, and how many examples the next batch has, whose indices follow.
 """
 
 import numpy as np
@@ -11,12 +12,18 @@ from .compiling import inlined
 from .launch import bits, compiled_task, part_of
 from .vectors import cast, float_of, size_of, unpack, vector_at
 
-__all__ = ["drop_panels", "dropout", "dropout_record", "gather_columns", "gather_rows", "weigh"]
+__all__ = [
+    "AT_CHOSEN", "AT_COEFFICIENTS", "AT_FACTOR", "AT_L2", "AT_NEXT", "AT_NUMBER", "RUNNING", "drop_panels", "dropout",
+    "dropout_record", "gather_columns", "gather_rows", "weigh",
+]  # fmt: skip
+
+AT_COEFFICIENTS, AT_L2, AT_FACTOR, AT_CHOSEN, AT_NUMBER, AT_NEXT = range(6)
+RUNNING = 6  # entries of the record of the running step
 
 
 def _gather_columns(record, t, tasks, one):
     x, x_stride, n, step, count, out, out_panel, out_row, NR = unpack(record, 9)
-    chosen, size = vector_at(unpack(step, 4)[3], count, np.int64(0)), size_of(one)
+    chosen, size = vector_at(unpack(step, RUNNING)[AT_CHOSEN], count, np.int64(0)), size_of(one)
     start, stop = part_of(count, NR, t, tasks)
     for j0 in range(start, stop, NR):
         width = min(NR, stop - j0)
@@ -37,7 +44,7 @@ def gather_columns(dtype):
 
 def _gather_rows(record, t, tasks, one):
     x, x_stride, n, step, count, out, out_stride, grain = unpack(record, 8)
-    chosen, size = vector_at(unpack(step, 4)[3], count, np.int64(0)), size_of(one)
+    chosen, size = vector_at(unpack(step, RUNNING)[AT_CHOSEN], count, np.int64(0)), size_of(one)
     start, stop = part_of(count, grain, t, tasks)
     for j in range(start, stop):
         source = vector_at(x + chosen[j] * x_stride * size, n, one)
@@ -97,7 +104,7 @@ def _hash(key, i, j):
 def _dropout(record, t, tasks, one):
     a, a_stride, out, out_stride, rows, columns, transposed, threshold, scale = unpack(record, 9)
     grain, key, layer, step = unpack(record + 9 * 8, 4)
-    seed = np.uint32(key) if step == 0 else _key(key, unpack(step, 5)[4], layer)
+    seed = np.uint32(key) if step == 0 else _key(key, unpack(step, RUNNING)[AT_NUMBER], layer)
     least = np.uint32(threshold)
     size, zero, factor = size_of(one), one - one, cast(float_of(scale), one)
     start, stop = part_of(rows, grain, t, tasks)
@@ -126,7 +133,7 @@ def dropout_record(a, out, rows, columns, rate, key, layer=0, step=0, transposed
 
 def _drop_panels(record, t, tasks, one):
     a, g, panel, n, count, NR, threshold, scale, key, layer, step = unpack(record, 11)
-    seed, least = _key(key, unpack(step, 5)[4], layer), np.uint32(threshold)
+    seed, least = _key(key, unpack(step, RUNNING)[AT_NUMBER], layer), np.uint32(threshold)
     size, zero, factor = size_of(one), one - one, cast(float_of(scale), one)
     start, stop = part_of(count, NR, t, tasks)
     for j in range(start, stop, NR):

@@ -32,9 +32,6 @@ class ColumnPlan(Plan):
     """A plan for batches of many examples."""
 
     def sizes(self):
-        self.rectified = [
-            0 < l < self.L and self.activations[l - 1] == "relu" and not self.rates[l] for l in range(self.L + 1)
-        ]
         NR, L = self.tile.NR, self.L
         self.wide = self.examples_are_rows and steps.wide(self.units)
         self.by_panels = self.examples_are_rows and not self.wide and steps.small(self.units)
@@ -61,9 +58,13 @@ class ColumnPlan(Plan):
             return self.X.address, NR, self.X.row_stride
         return self.address[f"{name}{l}"], self.panel[l], NR
 
+    def rectified(self, l):
+        """Whether A[l] alone tells g'(Z[l])."""
+        return 0 < l < self.L and self.activations[l - 1] == "relu" and not self.rates[l]
+
     def delta(self, l):
         """The panels of dZ[l]."""
-        return self.panels("G" if self.rectified[l] else "A", l)
+        return self.panels("G" if self.rectified(l) else "A", l)
 
     def turned(self, l):
         """A[l] with examples as rows, in blocks of NR units.
@@ -105,7 +106,7 @@ class ColumnPlan(Plan):
         """Z[1] of a wide X, from its rows; threads share them evenly, whatever panels they belong to."""
         n, k, W = self.units[1], self.units[0], self.W[0]
         x, _, stride, _ = self.turned(0)
-        G = self.panels("A" if self.rectified[1] else "G", 1)
+        G = self.panels("A" if self.rectified(1) else "G", 1)
         Z = (G[0], 1) if n == 1 and self.L == 1 else (self.address["Z1"], n)
         if threads > 1:
             tape.cut(together)
@@ -114,7 +115,7 @@ class ColumnPlan(Plan):
             tape.cut(threads)
         if Z[0] != G[0]:
             tape.add(*steps.turn_rows(self.dtype, self.tile, n, count, *Z, *G))
-        if self.rectified[1]:
+        if self.rectified(1):
             tape.add(*steps.apply(self.dtype, self.tile, n, count, activations.rectify(self.dtype), G, G, 0.0))
         elif self.L > 1:
             block, parameter = self.activation(1, activations.PAIR)
@@ -123,9 +124,8 @@ class ColumnPlan(Plan):
     def forward(self, tape, l, count, split):
         """Z[l], and of hidden layers A[l] and g'(Z[l])."""
         C, more = self.panels("G", l), {}
-        if self.rectified[l]:
-            C = self.panels("A", l)
-            more = {"block": activations.rectify(self.dtype), "other": C, "epilogue": RECTIFY}
+        if self.rectified(l):
+            C, more = self.panels("A", l), {"epilogue": RECTIFY}
         elif l < self.L:
             block, parameter = self.activation(l, activations.PAIR)
             more = {"block": block, "other": self.panels("A", l), "parameter": parameter}
@@ -150,8 +150,8 @@ class ColumnPlan(Plan):
         """dZ[l-1] from dZ[l]."""
         W, A, G = self.W[l - 1], self.panels("A", l - 1), self.panels("G", l - 1)
         C, more = A, {"block": activations.multiply(self.dtype), "other": G}
-        if self.rectified[l - 1]:
-            C, more = G, {"block": activations.gate(self.dtype), "other": A, "epilogue": GATE}
+        if self.rectified(l - 1):
+            C, more = G, {"other": A, "epilogue": GATE}
         tape.add(
             *steps.product(
                 self.dtype, self.tile, self.units[l - 1], self.units[l], count, split,

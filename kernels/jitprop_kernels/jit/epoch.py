@@ -14,6 +14,7 @@ import numpy as np
 from ..contract import COEFFICIENTS, RULES, parse
 from ..doors import checked
 from . import compiling
+from .batches import AT_CHOSEN, AT_COEFFICIENTS, AT_FACTOR, AT_L2, AT_NEXT, AT_NUMBER, RUNNING
 from .columns import ColumnPlan
 from .launch import address_of, bits, compiled_task, function, launcher
 from .reductions import inner
@@ -28,10 +29,6 @@ _KEPT = 64 * 2**20  # bytes of workspace that wait for the next call
 _STEP, _CLIP_VALUE, _CLIP_NORM = (COEFFICIENTS.index(name) for name in ("step", "clip_value", "clip_norm"))
 _COLUMNS = len(COEFFICIENTS)
 
-# The record of the running step, which tasks read: see `batches` and `optimizers`.
-_COEFFICIENTS, _L2, _FACTOR, _CHOSEN, _NUMBER, _NEXT = range(6)
-
-
 _ENTRIES, _TAPE = 17, 5  # of a record of `_epoch`, and of each of the two tapes that follow in it
 
 
@@ -44,8 +41,8 @@ def _epoch(record, t, tasks, one):
         begun, steps, launcher, player, step, order, coefficients, batch, visited, weight, loss, square, squares,
         norm, norms, l2, cost,
     ) = unpack(record, _ENTRIES)  # fmt: skip
-    counter, changing, numbers = vector_at(record, 1, begun), vector_at(step, 6, begun), vector_at(step, 6, one)
-    costs = vector_at(cost, steps, one)
+    counter, costs = vector_at(record, 1, begun), vector_at(cost, steps, one)
+    changing, numbers = vector_at(step, RUNNING, begun), vector_at(step, RUNNING, one)
     for s in range(steps):
         counter[0] = s + 1
         first = s * batch if batch < visited else 0  # one batch of all is visited again and again
@@ -54,9 +51,9 @@ def _epoch(record, t, tasks, one):
         regions, gathered, headed, summed, end = unpack(tape, _TAPE)
         row = coefficients + s * _COLUMNS * 8
         coefficient = vector_at(row, _COLUMNS, one)
-        changing[_COEFFICIENTS], changing[_CHOSEN], numbers[_FACTOR] = row, order + first * 8, 1.0
-        changing[_NUMBER] = cast(coefficient[_STEP], begun)
-        changing[_NEXT] = max(0, min(batch, visited - first - batch))
+        changing[AT_COEFFICIENTS], changing[AT_CHOSEN], numbers[AT_FACTOR] = row, order + first * 8, 1.0
+        changing[AT_NUMBER] = cast(coefficient[_STEP], begun)
+        changing[AT_NEXT] = max(0, min(batch, visited - first - batch))
         play(launcher, player, regions, 0, gathered)
         total = inner(weight, 0, count, one)
         if total == 0.0:  # no example counts, so there is nothing to average and nothing to learn
@@ -69,12 +66,12 @@ def _epoch(record, t, tasks, one):
         costs[s] = mean
         if not math.isfinite(mean):
             return
-        numbers[_L2] = float_of(l2) / total
+        numbers[AT_L2] = float_of(l2) / total
         play(launcher, player, regions, headed, summed)
         if norms > 0:
             length, most = math.sqrt(inner(norm, 0, norms, one)), coefficient[_CLIP_NORM]
             if not length <= most:  # so that a nan stays
-                numbers[_FACTOR] = most / length
+                numbers[AT_FACTOR] = most / length
         play(launcher, player, regions, summed, end)
 
 

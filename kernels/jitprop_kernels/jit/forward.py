@@ -105,6 +105,12 @@ class _ForwardPlan(Plan):
             block, parameter = self.activation(1, activations.IN_PLACE)
             tape.add(*steps.apply(self.dtype, self.tile, n, count, block, place, place, parameter))
 
+    def activation(self, l, kind):
+        """Relu is the block that does what the epilogue of `product` does, for examples may also come without one."""
+        if self.activations[l - 1] == "relu":
+            return activations.rectify(self.dtype), 0.0
+        return super().activation(l, kind)
+
     def product(self, tape, l, count, split):
         """Z[l], of hidden layers A[l]."""
         more = {}
@@ -112,7 +118,7 @@ class _ForwardPlan(Plan):
             block, parameter = self.activation(l, activations.IN_PLACE)
             more = {"block": block, "other": self.panels(l), "parameter": parameter}
             if self.activations[l - 1] == "relu":
-                more |= {"block": activations.rectify(self.dtype), "epilogue": RECTIFY}
+                more = {"epilogue": RECTIFY}
         tape.add(
             *steps.product(
                 self.dtype, self.tile, self.units[l], self.units[l - 1], count, split, self.W[l - 1],

@@ -9,6 +9,7 @@ or none, where C takes dW itself or the tile takes the step of plain gradient de
 """
 
 from ..contract import COEFFICIENTS
+from .batches import AT_CHOSEN, AT_NEXT, RUNNING
 from .compiling import inlined
 from .launch import compiled_task, part, part_of
 from .reductions import panel_sum
@@ -40,30 +41,31 @@ def _scales(parameter, direct, count, one):
 
 
 @inlined
-def _next_batch(changing, count, row, tiles, NR, t, tasks):
+def _next_batch(running, count, row, tiles, NR, t, tasks):
     """How a thread asks for the rows of X that it will gather for the next batch, while it sums so many tiles.
 
-    The address of their indices, the first of its own and the end, tiles for each row, bytes for each term of a sum.
+    The address of their indices, the first of its own and the end, tiles for a row, and bytes for a term of a sum.
     """
-    if changing == 0:
+    if running == 0:
         return 0, 0, 0, 1, 0
-    following = unpack(changing, 6)
-    first, last = part_of(following[5], NR, t, tasks)
-    each = max(1, tiles // max(1, last - first))
-    return following[3] + count * 8, first, last, each, (row + each * count - 1) // (each * count)
+    entries = unpack(running, RUNNING)
+    first, end = part_of(entries[AT_NEXT], NR, t, tasks)
+    tiles_a_row = max(1, tiles // max(1, end - first))
+    terms = tiles_a_row * count
+    return entries[AT_CHOSEN] + count * 8, first, end, tiles_a_row, (row + terms - 1) // terms
 
 
 def _weight_gradients(record, t, tasks, one):
     (
         tile, NR, n, k, step, count, split, d, d_row, d_column, group, jump, b, b_block, b_row, b_last,
-        c, c_row, update, direct, scratch, scratch_size, changing, x, x_row,
+        c, c_row, update, direct, scratch, scratch_size, running, x, x_row,
     ) = unpack(record, 25)  # fmt: skip
     size, own, parameter = size_of(one), scratch + t * scratch_size, record + 25 * 8
     i0, i1, f0, f1 = rows_and_panels(n, step, (k + NR - 1) // NR, split, t, tasks)
     alpha, beta = _scales(parameter, direct, count, one)
     chunk, tiles = max(1, CHUNK // (step * min(DEPTH, count))) * step, (i1 - i0 + step - 1) // step * (f1 - f0)
-    chosen, wanted, end, each, apart = _next_batch(changing, count, k * size, tiles, NR, t, tasks)
-    indices, turns = vector_at(chosen, end, t), 0
+    indices, wanted, end, tiles_a_row, pace_of_x = _next_batch(running, count, k * size, tiles, NR, t, tasks)
+    chosen, asked = vector_at(indices, end, t), 0
     for r0 in range(i0, i1, chunk):
         for f in range(f0, f1):
             columns, right = min(NR, k - f * NR), b + f * b_block * size
@@ -74,10 +76,10 @@ def _weight_gradients(record, t, tasks, one):
                     place, place_row = own, NR
                 line, pace = right, 0
                 if wanted < end:
-                    line, pace = x + indices[wanted] * x_row * size + turns * count * apart, apart
-                    turns += 1
-                    if turns == each:
-                        wanted, turns = wanted + 1, 0
+                    line, pace = x + chosen[wanted] * x_row * size + asked * count * pace_of_x, pace_of_x
+                    asked += 1
+                    if asked == tiles_a_row:
+                        wanted, asked = wanted + 1, 0
                 for e in range(0, count, DEPTH):
                     left, terms = d + (i * d_row + e * d_column + e // group * jump) * size, min(DEPTH, count - e)
                     call_tile(

@@ -20,7 +20,7 @@ __all__ = ["Plan"]
 # Multiply-adds of a forward pass below which a step is serial: threads wait for each other three times in a step, and
 # what one wrote, panels and weights, comes slowly to the other.
 SPAWN = 2_500_000
-CACHE = 2**20  # bytes of X beyond which a batch comes from beyond the second level of cache
+NEAR = 2**20  # bytes of X that stay in the second level of cache
 
 
 class Plan:
@@ -40,7 +40,7 @@ class Plan:
         self.l2, self.rates, self.key = l2, rates, key
         self.clip_value, self.clip_norm = clips
         self.examples_are_rows = not X.flags.c_contiguous
-        self.distant = self.examples_are_rows and not in_place and X.nbytes > CACHE
+        self.distant = self.examples_are_rows and not in_place and X.nbytes > NEAR
         self.units = [X.shape[0], *(W.shape[0] for W in parameters[::2])]
         self.L = len(self.units) - 1
         self.X = Matrix(address_of(X), X.strides[1 if self.examples_are_rows else 0] // self.size)
@@ -54,7 +54,7 @@ class Plan:
         }
         nothing = [(0, 0)] * len(parameters)
         self.m, self.v = slots.get("m", nothing), slots.get("v", nothing)
-        self.step = np.zeros(6, np.int64)
+        self.step = np.zeros(batches.RUNNING, np.int64)
         self.running = address_of(self.step)
         self.tapes = {}
         self.padded = -(-batch // self.tile.NR) * self.tile.NR

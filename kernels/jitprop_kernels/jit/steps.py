@@ -14,11 +14,12 @@ An element is computed by one thread, and its sum is cut at places that depend o
 step do not depend on the number of threads, nor on the other examples of a batch where it does not sum over them.
 """
 
+from . import activations
 from .compiling import inlined
 from .dots import dots, dots_shape
 from .launch import bits, compiled_task, part, part_of
 from .panels import transpose
-from .tile import STORE, call_tile
+from .tile import GATE, RECTIFY, STORE, call_tile
 from .vectors import call_address, cast, float_of, size_of, unpack
 
 __all__ = [
@@ -70,7 +71,7 @@ def _product(record, t, tasks, one):
     pieces = (k + DEPTH - 1) // DEPTH
     depth = (k + pieces - 1) // pieces
     chunk = max(1, CHUNK // (step * depth)) * step
-    calls = (n + step - 1) // step
+    calls = (i1 - i0 + step - 1) // step
     if pieces > 1:  # a tile has no whole sums
         epilogue = STORE
     for r0 in range(i0, i1, chunk):
@@ -81,8 +82,9 @@ def _product(record, t, tasks, one):
                 ahead, pace = right, 0
                 if x != 0:
                     right = own
-                    if p + 1 < p1 and x_stride < 2 * k:  # the next rows of X, a share of them while each tile is summed
-                        ahead = x + ((p + 1) * NR * x_stride + k0) * size
+                    if p + 1 < p1 and pieces == 1 and x_stride < 2 * k:
+                        # The next rows of X, a share of them while each tile is summed.
+                        ahead = x + (p + 1) * NR * x_stride * size
                         pace = (NR * x_stride * size + calls * length - 1) // (calls * length)
                     transpose(x + (p * NR * x_stride + k0) * size, x_stride, columns, length, own, NR, VL, one)
                 for i in range(r0, min(i1, r0 + chunk), step):
@@ -111,8 +113,12 @@ def product(
     A (n, k) is an `affine.Matrix`; B (k, count), C and `other` (n, count) are (address, numbers from panel to panel,
     numbers from row to row). Where X is given, (address, numbers from row to row), the columns of B are its rows:
     panels of `panel_room` bytes are made of them one by one in scratch, entry PANEL_SCRATCH, and B is (0, 0, NR).
-    `epilogue` tells what the block does where the tile can do it as well (see `tile`).
+    `epilogue` takes the place of a block: RECTIFY of C, or GATE of C by `other` (see `tile`).
     """
+    if epilogue == RECTIFY:
+        block, other = activations.rectify(dtype), C
+    elif epilogue == GATE:
+        block = activations.gate(dtype)
     record = [
         tile.address, tile.NR, tile.VL, n, k, tile.rows(n), count, split, *A, bias, *B, *C,
         block, *other, bits(parameter), epilogue, *X, 0, 0,

@@ -9,7 +9,8 @@ latency, fed by NV loads and MR broadcasts. Every sum is taken in the order of p
 it are, so an element's bits do not depend on how a product was cut into tiles. With beta = 0 the tile does not read C;
 with C = W, alpha = -learning rate and beta = 1 it is a step of gradient descent. A has a stride for its rows and one
 for its columns, which lets one tile serve W A_prev, W^T dZ and dZ A_prev^T; where dZ stands in panels of examples (see
-`steps`), the columns of A come in groups, with a jump from one to the next.
+`steps`), the columns of A come in groups, with a jump from one to the next. Where alpha = 1 and beta = 0, relu, or the
+way back through it, can be applied to the sums while they are in registers.
 
 MR and NV follow the vector registers (Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication",
 ACM TOMS 34(3), 2008, section 6; Van Zee and van de Geijn, "BLIS", ACM TOMS 41(3), 2015): MR * NV accumulators, NV
@@ -32,7 +33,7 @@ NV = 2  # vectors in a row of a tile
 
 # What a tile does with its sums before it stores them: nothing but alpha and beta; or, where these are 1 and 0, relu,
 # with zeros that are -0 where z < 0, so that they tell them from z = 0, where its derivative is 1; or the way back
-# through it: 0 where the number beside has the sign of such a zero.
+# through it: times 0 where the number beside has the sign of such a zero.
 STORE, RECTIFY, GATE = range(3)
 # Never freed: records hold their addresses, and two Python threads may each make a first `Tile`.
 _tables: list[np.ndarray] = []
@@ -210,12 +211,12 @@ def _compiled(dtype, rows, NV, VL):
             # Less than NV whole vectors are rare: the masked tile will do, and is needed anyway.
             shapes = [("==", NV, False), *(("<=", v, True) for v in range(1, NV + 1))]
             for relation, vectors, masked in shapes:
-                fits, other = builder.append_basic_block("tile.fits"), builder.append_basic_block("tile.other")
-                builder.cbranch(builder.icmp_signed(relation, columns, I64(vectors * VL)), fits, other)
+                fits, unfit = builder.append_basic_block("tile.fits"), builder.append_basic_block("tile.unfit")
+                builder.cbranch(builder.icmp_signed(relation, columns, I64(vectors * VL)), fits, unfit)
                 builder.position_at_end(fits)
                 _Body(builder, context.get_value_type(scalar), rows, vectors, VL, masked).emit(*args)
                 builder.branch(end)
-                builder.position_at_end(other)
+                builder.position_at_end(unfit)
             builder.branch(end)
             builder.position_at_end(end)
             return context.get_dummy_value()

@@ -85,11 +85,12 @@ class Vectors:
         return self.builder.select(self.builder.fcmp_ordered("<", z, zero), minus, self.builder.fadd(z, zero))
 
     def gated(self, value, a):
-        """`value` where `a` has no sign, else 0."""
+        """`value` times 1 where `a` has no sign, else times 0."""
         integers = ir.VectorType(ir.IntType(8 * self.size), self.VL)
         zero = ir.Constant(integers, [0] * self.VL)
         negative = self.builder.icmp_signed("<", self.builder.bitcast(a, integers), zero)
-        return self.builder.select(negative, self.zero, value)
+        one = ir.Constant(self.type, [1.0] * self.VL)
+        return self.builder.fmul(value, self.builder.select(negative, self.zero, one))
 
     def mask(self, columns, first=0):
         """The lanes q with first + q < columns."""
