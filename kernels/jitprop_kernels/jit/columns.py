@@ -129,13 +129,13 @@ class ColumnPlan(Plan):
         elif l < self.L:
             block, parameter = self.activation(l, activations.PAIR)
             more = {"block": block, "other": self.panels("A", l), "parameter": parameter}
-        B, room = self.panels("A", l - 1), 0
+        B, X, room = self.panels("A", l - 1), (0, 0), 0
         if l == 1 and self.by_panels:
             B, room = (0, 0, self.tile.NR), steps.panel_room(self.dtype, self.tile, self.units[0])
-            more["X"] = self.turned(0)[0], self.turned(0)[2]
+            X = self.turned(0)[0], self.turned(0)[2]
         task, record = steps.product(
             self.dtype, self.tile, self.units[l], self.units[l - 1], count, split, self.W[l - 1], B, C,
-            bias=self.b[l - 1][0], **more,
+            bias=self.b[l - 1][0], X=X, **more,
         )  # fmt: skip
         tape.add(task, record, scratch=steps.PANEL_SCRATCH, room=room)
 
