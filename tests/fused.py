@@ -54,6 +54,7 @@ class Threads:
         monkeypatch.setattr(compiling, "may_run_parallel", lambda: number > 1)
         for module in (plan, forward):
             monkeypatch.setattr(module, "SPAWN", 0)
+        monkeypatch.setattr(plan, "CROSSING", 0)
         forget_plans()
 
     def _run(self, player, region, tasks):

@@ -43,7 +43,8 @@ def measure():
     from jitprop_kernels import jit
     from jitprop_kernels.jit import epoch, plan
 
-    plan.SPAWN = 0  # so that steps of small networks run on several threads as well, wherever that would pay
+    # So that steps of small networks run on several threads as well.
+    plan.SPAWN = plan.CROSSING = 0
     found = []
     for name, case in CASES.items():
         case = Case(**vars(case) | {"visited": STEPS * case.batch - 3})

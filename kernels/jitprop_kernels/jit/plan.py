@@ -17,9 +17,11 @@ from .tile import tile
 
 __all__ = ["Plan"]
 
-# Multiply-adds of a forward pass below which a step is serial: threads wait for each other three times in a step, and
-# what one wrote, panels and weights, comes slowly to the other.
-SPAWN = 2_500_000
+# A second thread takes half of the multiply-adds, but half of the numbers come to each from the other: weights, and
+# activations, as gradients sum over all examples. One that does takes as long as some multiply-adds of the forward pass
+# with those that follow from them, 2 to 30 by where the two cores are; and waiting for each other three times in a step
+# as long as SPAWN of them.
+CROSSING, SPAWN = 12, 1_000_000
 NEAR = 2**20  # bytes of X that stay in the second level of cache
 
 
@@ -114,7 +116,10 @@ class Plan:
 
     def threads(self, count):
         """How many threads a step of `count` examples is worth."""
-        return share(count * sum(n * k for k, n in zip(self.units, self.units[1:], strict=False)), SPAWN)
+        weights = sum(n * k for k, n in zip(self.units, self.units[1:], strict=False))
+        first, *hidden, last = self.units
+        activations = (0 if self.in_place else first) + 2 * sum(hidden) + last
+        return share(count * weights - CROSSING * (count * activations + weights), SPAWN)
 
     def activation(self, l, kind):
         """The block of a hidden layer's activation and its parameter."""
