@@ -69,8 +69,8 @@ WITHOUT_YNNPACK = "--xla_cpu_experimental_ynn_fusion_type="
 HELD = {
     "jitprop": {"NUMBA_CPU_FEATURES": "-avx512f,-avx512vl,-avx512bw,-avx512dq,-avx512cd"},
     "torch": {"MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
-    # XLA's flag holds the code that it makes, not the libraries that it calls: YNNPACK cannot be held, so products go
-    # to oneDNN instead, which can.
+    # XLA's flag holds the code that it makes, not the libraries that it calls: YNNPACK cannot be held, so products in
+    # float32 go to oneDNN instead, which can.
     "jax": {"XLA_FLAGS": f"--xla_cpu_max_isa=AVX2 {WITHOUT_YNNPACK}", "ONEDNN_MAX_CPU_ISA": "AVX2"},
     "numpy": {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"},
     "sklearn": {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"},

@@ -13,8 +13,8 @@ from .scalars import copysign
 from .vectors import call_address, cast, float_of, size_of, unpack, vector_at
 
 __all__ = [
-    "CHAIN", "DERIVATIVE", "FORMULAS", "IN_PLACE", "PAIR", "VALUE", "block", "elementwise", "gate",
-    "multiply", "rectify",
+    "CHAIN", "DERIVATIVE", "FORMULAS", "IN_PLACE", "PAIR", "SIGNED_RELU", "VALUE", "block",
+    "elementwise", "multiply",
 ]  # fmt: skip
 
 # Each of these is g(z, parameter, zero, one) -> (g(z), g'(z)). A comparison with nan is false, which decides which
@@ -68,6 +68,11 @@ def _silu(z, parameter, zero, one):
     return inside * a, a + select(below == zero, zero, inside * a) * below
 
 
+def _signed_relu(z, parameter, zero, one):
+    """relu as `tile.RECTIFY` stores it, -0 where z < 0; and g' of what it stored, as `tile.GATE` takes it."""
+    return select(z < zero, copysign(zero, -one), z + zero), select(copysign(one, z) < zero, zero, one)
+
+
 FORMULAS = {
     "linear": _linear,
     "relu": _relu,
@@ -80,6 +85,8 @@ FORMULAS = {
     "silu": _silu,
 }
 
+SIGNED_RELU = "signed_relu"  # for IN_PLACE and, with y = g(z) where others take z, for CHAIN
+
 VALUE = 0  # y = g(x)
 DERIVATIVE = 1  # y = g'(x)
 CHAIN = 2  # x = x * g'(y)
@@ -91,7 +98,7 @@ _KINDS = ("value", "derivative", "chain", "pair", "in_place")
 @functools.cache
 def _body(name, kind):
     """The loop of one kind over the formula of one activation, both matrices by address and distance of rows."""
-    formula = inlined(FORMULAS[name])
+    formula = inlined(_signed_relu if name == SIGNED_RELU else FORMULAS[name])
 
     def activation(x, x_stride, y, y_stride, rows, columns, parameter, one):
         zero, p = one - one, cast(parameter, one)
@@ -132,33 +139,6 @@ def _multiply(x, x_stride, y, y_stride, rows, columns, parameter, one):
 def multiply(dtype):
     """The address of the loop x = x * y."""
     return compiled_block(_multiply, dtype)
-
-
-def _rectify(x, x_stride, y, y_stride, rows, columns, parameter, one):
-    zero = one - one
-    for i in range(rows):
-        X = vector_at(x + i * x_stride * size_of(one), columns, one)
-        for j in range(columns):
-            X[j] = select(X[j] < zero, copysign(zero, -one), X[j] + zero)
-
-
-def rectify(dtype):
-    """The address of the loop x = relu(x) whose zeros are -0 where x < 0, as those of `tile.RECTIFY`."""
-    return compiled_block(_rectify, dtype)
-
-
-def _gate(x, x_stride, y, y_stride, rows, columns, parameter, one):
-    zero = one - one
-    for i in range(rows):
-        X = vector_at(x + i * x_stride * size_of(one), columns, one)
-        Y = vector_at(y + i * y_stride * size_of(one), columns, one)
-        for j in range(columns):
-            X[j] *= select(copysign(one, Y[j]) < zero, zero, one)
-
-
-def gate(dtype):
-    """The address of the loop x = x g', where y, of `rectify`, tells g' by its sign, as `tile.GATE` does."""
-    return compiled_block(_gate, dtype)
 
 
 def _elementwise(record, t, tasks, one):

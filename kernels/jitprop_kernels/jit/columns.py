@@ -116,7 +116,8 @@ class ColumnPlan(Plan):
         if Z[0] != G[0]:
             tape.add(*steps.turn_rows(self.dtype, self.tile, n, count, *Z, *G))
         if self.rectified(1):
-            tape.add(*steps.apply(self.dtype, self.tile, n, count, activations.rectify(self.dtype), G, G, 0.0))
+            block = activations.block(activations.SIGNED_RELU, activations.IN_PLACE, self.dtype)
+            tape.add(*steps.apply(self.dtype, self.tile, n, count, block, G, G, 0.0))
         elif self.L > 1:
             block, parameter = self.activation(1, activations.PAIR)
             tape.add(*steps.apply(self.dtype, self.tile, n, count, block, G, self.panels("A", 1), parameter))

@@ -108,7 +108,7 @@ class _ForwardPlan(Plan):
     def activation(self, l, kind):
         """Relu is the block that does what the epilogue of `product` does, for examples may also come without one."""
         if self.activations[l - 1] == "relu":
-            return activations.rectify(self.dtype), 0.0
+            return activations.block(activations.SIGNED_RELU, kind, self.dtype), 0.0
         return super().activation(l, kind)
 
     def product(self, tape, l, count, split):

@@ -116,9 +116,9 @@ def product(
     `epilogue` takes the place of a block: RECTIFY of C, or GATE of C by `other` (see `tile`).
     """
     if epilogue == RECTIFY:
-        block, other = activations.rectify(dtype), C
+        block, other = activations.block(activations.SIGNED_RELU, activations.IN_PLACE, dtype), C
     elif epilogue == GATE:
-        block = activations.gate(dtype)
+        block = activations.block(activations.SIGNED_RELU, activations.CHAIN, dtype)
     record = [
         tile.address, tile.NR, tile.VL, n, k, tile.rows(n), count, split, *A, bias, *B, *C,
         block, *other, bits(parameter), epilogue, *X, 0, 0,
