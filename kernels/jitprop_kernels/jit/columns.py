@@ -19,7 +19,6 @@ than the product: dot tiles make Z[1] of the rows, and the small Z[1] is transpo
 from ..contract import dropout_threshold
 from . import activations, batches, steps
 from .affine import Matrix
-from .dots import dots_shape
 from .launch import bits
 from .plan import Plan
 from .steps import SPLIT_PANELS, SPLIT_ROWS
@@ -110,7 +109,7 @@ class ColumnPlan(Plan):
         Z = (G[0], 1) if n == 1 and self.L == 1 else (self.address["Z1"], n)
         if threads > 1:
             tape.cut(together)
-        tape.add(*steps.row_product(self.dtype, n, k, count, dots_shape()[0], (x, stride), W[:2], self.b[0][0], Z))
+        tape.add(*steps.row_product(self.dtype, n, k, count, None, (x, stride), W[:2], self.b[0][0], Z))
         if threads > 1:
             tape.cut(threads)
         if Z[0] != G[0]:

@@ -12,7 +12,7 @@ from ..contract import COEFFICIENTS
 from .batches import AT_CHOSEN, AT_NEXT, RUNNING
 from .compiling import inlined
 from .launch import compiled_task, part, part_of
-from .reductions import panel_sum
+from .reductions import panel_sums
 from .scalars import fma
 from .steps import CHUNK, DEPTH, FAR, rows_and_panels
 from .tile import STORE, call_tile, tall_tile
@@ -263,8 +263,7 @@ def _bias_gradients(record, t, tasks, one):
         for i in range(i0, i1):
             db[i] = cast(db[i] / count, one)
     else:
-        for i in range(i0, i1):
-            db[i] = cast(panel_sum(d + i * d_row * size, d_panel * size, count, NR, one) / count, one)
+        panel_sums(d + i0 * d_row * size, d_row, d_panel, count, NR, out + i0 * size, i1 - i0, 1.0 / count, one)
     if update == 0 or i0 == i1:
         return
     if flat:

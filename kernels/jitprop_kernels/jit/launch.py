@@ -55,12 +55,16 @@ def launch(launcher, task, record, tasks):
 @inlined
 def part(n, t, tasks):
     """Where part t of n things begins and ends."""
+    if tasks == 1:  # a division takes as long as some small tasks
+        return 0, n
     return n * t // tasks, n * (t + 1) // tasks
 
 
 @inlined
 def part_of(m, grain, t, tasks):
     """Where part t of m columns begins and ends; parts are multiples of `grain`, the last may be smaller."""
+    if tasks == 1:
+        return 0, m
     first, last = part((m + grain - 1) // grain, t, tasks)
     return min(m, first * grain), min(m, last * grain)
 

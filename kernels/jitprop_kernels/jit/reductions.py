@@ -4,8 +4,11 @@ A sum runs in four vectors of partial sums, which are added in a fixed order at 
 bits depend on its length and on the width of a vector only.
 """
 
+import functools
+
 import numpy as np
 from llvmlite import ir
+from numba import types
 from numba.extending import intrinsic
 
 from .compiling import inlined
@@ -13,10 +16,11 @@ from .launch import compiled_task
 from .tile import NV
 from .vectors import I64, Vectors, cast, float_of, size_of, unpack, vector_at, vector_length
 
-__all__ = ["PIECE", "dot", "inner", "panel_sum", "row_products", "squares"]
+__all__ = ["PIECE", "dot", "inner", "panel_sums", "row_products", "squares"]
 
 PIECE = 32768  # numbers of a long sum that one thread adds up
 
+TOGETHER = 8  # rows of panels that are summed side by side
 _CHAINS = 4  # the latency of a fused multiply-add over its throughput
 
 
@@ -84,49 +88,75 @@ def inner(x, y, n, one):
 
 
 @intrinsic
-def _panel_sum(typingctx, x, stride, count, like):
-    """The sum of the first `count` columns of a row of panels that are `stride` bytes apart."""
-    signature = like(x, stride, count, like)
+def _panel_sums(typingctx, x, row, panel, count, rows, out, more, scale):
+    """out = scale times the sums of `count` columns of up to TOGETHER rows of panels, plus `out` if `more`.
+
+    Strides in bytes.
+    """
+    signature = types.void(*[types.intp] * 7, scale)
 
     def codegen(context, builder, signature, args):
-        x, stride, count, _ = args
-        scalar = context.get_value_type(like)
-        v = Vectors(builder, scalar, vector_length(4 if isinstance(scalar, ir.FloatType) else 8))
+        x, row, panel, count, rows, out, more, scale = args
+        v = Vectors(builder, scale.type, vector_length(4 if isinstance(scale.type, ir.FloatType) else 8))
+        # In place of rows that are missing the last one is read again.
+        last = builder.sub(rows, I64(1))
+        places = [builder.select(builder.icmp_signed("<", I64(i), last), I64(i), last) for i in range(min(TOGETHER, v.VL))]
+        places = [builder.add(x, builder.mul(place, row)) for place in places]
 
-        def add(sums, place, masks):
-            places = [builder.add(place, I64(j * v.VL * v.size)) for j in range(NV)]
-            return [builder.fadd(*pair) for pair in zip(sums, map(v.load, places, masks), strict=True)]
+        def add(sums, offset, masks):
+            """Add the panel `offset` bytes on."""
+            added = []
+            for place, partial in zip(places, sums, strict=True):
+                vectors = [I64(j * v.VL * v.size) for j in range(NV)]
+                vectors = [builder.add(builder.add(place, offset), along) for along in vectors]
+                panel_sum = functools.reduce(builder.fadd, map(v.load, vectors, masks))
+                added.append(builder.fadd(partial, panel_sum))
+            return added
 
         before, NR = builder.block, I64(NV * v.VL)
         loop, whole, rest = (builder.append_basic_block(f"panels.{name}") for name in ("loop", "whole", "rest"))
+        part, end = (builder.append_basic_block(f"panels.{name}") for name in ("part", "end"))
         builder.branch(loop)
         builder.position_at_end(loop)
-        left, place = builder.phi(I64), builder.phi(I64)
-        sums = [builder.phi(v.type) for _ in range(NV)]
-        for phi, start in [(left, count), (place, x), *((partial, v.zero) for partial in sums)]:
+        left, offset = builder.phi(I64), builder.phi(I64)
+        sums = [builder.phi(v.type) for _ in places]
+        for phi, start in [(left, count), (offset, I64(0)), *((partial, v.zero) for partial in sums)]:
             phi.add_incoming(start, before)
-        builder.cbranch(builder.icmp_signed(">=", left, NR), whole, rest)
+        builder.cbranch(builder.icmp_signed(">=", left, NR), whole, part)
         builder.position_at_end(whole)
-        values = [builder.sub(left, NR), builder.add(place, stride), *add(sums, place, [None] * NV)]
-        for phi, value in zip([left, place, *sums], values, strict=True):
+        values = [builder.sub(left, NR), builder.add(offset, panel), *add(sums, offset, [None] * NV)]
+        for phi, value in zip([left, offset, *sums], values, strict=True):
             phi.add_incoming(value, whole)
         builder.branch(loop)
+        builder.position_at_end(part)
+        builder.cbranch(builder.icmp_signed(">", left, I64(0)), rest, end)
         builder.position_at_end(rest)
-        total, *others = add(sums, place, [v.mask(left, j * v.VL) for j in range(NV)])
-        for other in others:
-            total = builder.fadd(total, other)
-        return v.sum(total)
+        with_rest = add(sums, offset, [v.mask(left, j * v.VL) for j in range(NV)])
+        builder.branch(end)
+        builder.position_at_end(end)
+        totals = [builder.phi(v.type) for _ in places]
+        for phi, *values in zip(totals, sums, with_rest, strict=True):
+            for value, block in zip(values, (part, rest), strict=True):
+                phi.add_incoming(value, block)
+        mask, adding = v.mask(rows), v.splat(builder.icmp_unsigned("!=", more, I64(0)))
+        already = v.load(out, builder.and_(mask, adding))
+        v.store(v.fma(v.sums(totals), v.splat(scale), already), out, mask)
+        return context.get_dummy_value()
 
     return signature, codegen
 
 
 @inlined
-def panel_sum(x, stride, count, NR, one):
-    """`_panel_sum` in pieces whose sums are added in float64; NR is the width of a panel."""
-    total = np.float64(0.0)
-    for e in range(0, count, PIECE):
-        total += _panel_sum(x + e // NR * stride, stride, min(PIECE, count - e), one)
-    return total
+def panel_sums(x, row, panel, count, NR, out, n, scale, one):
+    """The n numbers at `out`: `scale` times the sums of `count` columns of rows of panels NR wide; strides in numbers."""
+    size, together = size_of(one), min(TOGETHER, NR // NV)
+    for i in range(0, n, together):
+        for e in range(0, count, PIECE):
+            place = x + (e // NR * panel + i * row) * size
+            _panel_sums(
+                place, row * size, panel * size, min(PIECE, count - e), min(together, n - i), out + i * size, e,
+                cast(scale, one),
+            )
 
 
 def _row_products(record, t, tasks, one):

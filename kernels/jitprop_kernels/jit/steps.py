@@ -16,7 +16,7 @@ step do not depend on the number of threads, nor on the other examples of a batc
 
 from . import activations
 from .compiling import inlined
-from .dots import dots, dots_shape
+from .dots import dots
 from .launch import bits, compiled_task, part, part_of
 from .panels import transpose
 from .tile import GATE, RECTIFY, STORE, call_tile
@@ -64,15 +64,11 @@ def rows_and_panels(n, step, panels, split, t, tasks):
 def _product(record, t, tasks, one):
     (
         tile, NR, VL, n, k, step, count, split, a, a_rs, a_cs, bias, b, b_panel, b_row, c, c_panel, c_row,
-        block, other, other_panel, other_row, parameter, epilogue, x, x_stride, scratch, scratch_size,
-    ) = unpack(record, 28)  # fmt: skip
+        block, other, other_panel, other_row, parameter, epilogue, x, x_stride, scratch, scratch_size, depth, chunk,
+    ) = unpack(record, 30)  # fmt: skip
     size, own = size_of(one), scratch + t * scratch_size
     i0, i1, p0, p1 = rows_and_panels(n, step, (count + NR - 1) // NR, split, t, tasks)
-    pieces = (k + DEPTH - 1) // DEPTH
-    depth = (k + pieces - 1) // pieces
-    chunk = max(1, CHUNK // (step * depth)) * step
-    calls = (i1 - i0 + step - 1) // step
-    if pieces > 1:  # a tile has no whole sums
+    if depth < k:  # a tile has no whole sums
         epilogue = STORE
     for r0 in range(i0, i1, chunk):
         for k0 in range(0, k, depth):
@@ -82,8 +78,9 @@ def _product(record, t, tasks, one):
                 ahead, pace = right, 0
                 if x != 0:
                     right = own
-                    if p + 1 < p1 and pieces == 1 and x_stride < 2 * k:
+                    if p + 1 < p1 and depth == k and x_stride < 2 * k:
                         # The next rows of X, a share of them while each tile is summed.
+                        calls = (i1 - i0 + step - 1) // step
                         ahead = x + (p + 1) * NR * x_stride * size
                         pace = (NR * x_stride * size + calls * length - 1) // (calls * length)
                     transpose(x + (p * NR * x_stride + k0) * size, x_stride, columns, length, own, NR, VL, one)
@@ -119,9 +116,10 @@ def product(
         block, other = activations.block(activations.SIGNED_RELU, activations.IN_PLACE, dtype), C
     elif epilogue == GATE:
         block = activations.block(activations.SIGNED_RELU, activations.CHAIN, dtype)
+    step, depth = tile.rows(n), -(-k // -(-k // DEPTH))
     record = [
-        tile.address, tile.NR, tile.VL, n, k, tile.rows(n), count, split, *A, bias, *B, *C,
-        block, *other, bits(parameter), epilogue, *X, 0, 0,
+        tile.address, tile.NR, tile.VL, n, k, step, count, split, *A, bias, *B, *C,
+        block, *other, bits(parameter), epilogue, *X, 0, 0, depth, max(1, CHUNK // (step * depth)) * step,
     ]  # fmt: skip
     return compiled_task(_product, dtype), record
 
@@ -170,9 +168,11 @@ def _row_product(record, t, tasks, one):
 def row_product(dtype, n, k, count, grain, X, W, bias, Z):
     """The task Z = X W^T + b where examples are rows of X (count, k) and of Z (count, n): each (address, row to row).
 
-    Threads share the examples in multiples of `grain`, or with grain = 0 the units.
+    Threads share the examples in multiples of `grain`, or of a tile where it is None, or with grain = 0 the units.
     """
-    return compiled_task(_row_product, dtype), [dots(dtype, n), *dots_shape(), n, k, count, grain, *X, *W, bias, *Z]
+    address, MR, NR = dots(dtype, n, count, grain or None)
+    grain = MR if grain is None else grain
+    return compiled_task(_row_product, dtype), [address, MR, NR, n, k, count, grain, *X, *W, bias, *Z]
 
 
 def _turn(record, t, tasks, one):

@@ -1,5 +1,7 @@
 """What Numba cannot be asked for in Python: vectors in registers, and memory and code by their addresses."""
 
+import itertools
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -129,13 +131,25 @@ class Vectors:
         self.builder.call(function, [pointer, _I32(int(write)), _I32(3), _I32(1)])
 
     def sum(self, value):
-        """The sum of the lanes: each half is added to the other, until one is left."""
+        """The sum of the lanes."""
+        return self.builder.extract_element(self.sums([value]), _I32(0))
+
+    def sums(self, vectors):
+        """The sums of the lanes of each of up to VL vectors, in the first lanes of one.
+
+        Each half is added to the other, until one lane is left; of several vectors together: of two vectors
+        the lower halves form one vector and the upper halves another.
+        """
         undefined, half = ir.Constant(self.type, ir.Undefined), self.VL // 2
         while half:
-            lanes = [*range(half, 2 * half), *[0] * (self.VL - half)]
-            other = self.builder.shuffle_vector(value, undefined, ir.Constant(ir.VectorType(_I32, self.VL), lanes))
-            value, half = self.builder.fadd(value, other), half // 2
-        return self.builder.extract_element(value, _I32(0))
+            lower = [q for q in range(2 * self.VL) if q // half % 2 == 0]
+            choices = [ir.Constant(ir.VectorType(_I32, self.VL), [q + upper for q in lower]) for upper in (0, half)]
+            pairs = itertools.zip_longest(vectors[::2], vectors[1::2], fillvalue=undefined)
+            vectors = [
+                self.builder.fadd(*(self.builder.shuffle_vector(*pair, choice) for choice in choices)) for pair in pairs
+            ]
+            half //= 2
+        return vectors[0]
 
     def transpose(self, rows):
         """Transpose VL vectors of VL numbers in log2(VL) rounds, each of which swaps blocks of half the size."""
