@@ -65,7 +65,7 @@ def anatomy(case, steps):
     epoch._KEPT = sys.maxsize  # else the plan of a large network is forgotten after its call
     runner.reset(data.parameters(net, case.dtype), STAYS)
     runner.epochs(1)
-    _, plan = epoch._local.kept  # of the call before
+    (plan,) = epoch._plans.kept.values()  # of the call before
     tape = plan.tape(net.batch)
     order = np.arange(1) if net.full else runner.rng.permutation(net.examples)
     coefficients = runner.optimizer.coefficients(np.ones(1, np.int64), np.full(1, STAYS))

@@ -5,11 +5,11 @@ same bits. `Threads` plays the parts of a region one after the other in orders o
 threads, seen once in a thousand runs, is a wrong number here in every run.
 """
 
+import contextlib
 import ctypes
 import dataclasses
 import itertools
 import random
-from contextlib import nullcontext
 
 import numpy as np
 from cases import HEADS, parameters, rng, targets
@@ -27,8 +27,25 @@ _TASK = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)
 
 def forget_plans():
     """Drop the plans that wait for the next call: they are for other threads, or lie elsewhere."""
-    epoch._local.kept = None, None
-    forward._local.kept = {}
+    for plans in (epoch._plans, forward._plans):
+        plans.kept.clear()
+        plans.references.clear()
+
+
+@contextlib.contextmanager
+def watched_plans():
+    """The plans of the calls of train_epoch in this block, in a list."""
+    found, make = [], epoch._plan
+
+    def watch(*arguments):
+        found.append(make(*arguments))
+        return found[-1]
+
+    epoch._plan = watch
+    try:
+        yield found
+    finally:
+        epoch._plan = make
 
 
 def _numbers(address, count):
@@ -49,7 +66,7 @@ class Threads:
         self.callback = _TASK(self._run)
         for module in (epoch, forward):
             monkeypatch.setattr(module, "launcher", lambda: ctypes.cast(self.callback, ctypes.c_void_p).value)
-        monkeypatch.setattr(compiling, "parallel_region", nullcontext)
+        monkeypatch.setattr(compiling, "parallel_region", contextlib.nullcontext)
         monkeypatch.setattr(compiling, "get_num_threads", lambda: number)
         monkeypatch.setattr(compiling, "may_run_parallel", lambda: number > 1)
         for module in (plan, forward):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fused import Case
+from fused import Case, watched_plans
 
 THREADS = (1, 2, 3, 4, 8)
 STEPS = 200
@@ -41,7 +41,7 @@ def measure():
 
     import jitprop
     from jitprop_kernels import jit
-    from jitprop_kernels.jit import epoch, plan
+    from jitprop_kernels.jit import plan
 
     # So that steps of small networks run on several threads as well.
     plan.SPAWN = plan.CROSSING = 0
@@ -51,11 +51,11 @@ def measure():
         for threads in THREADS:
             jitprop.set_num_threads(threads)
             digest = hashlib.sha256()
-            for array in case.train(jit):
-                digest.update(np.ascontiguousarray(array))
-            plan = epoch._local.kept[1]
-            regions = [tape.threads for tape in plan.tapes.values()]
-            found.append((name, threads, digest.hexdigest(), type(plan).__name__, regions))
+            with watched_plans() as plans:
+                for array in case.train(jit):
+                    digest.update(np.ascontiguousarray(array))
+            regions = [tape.threads for tape in plans[0].tapes.values()]
+            found.append((name, threads, digest.hexdigest(), type(plans[0]).__name__, regions))
     print(json.dumps([numba.threading_layer(), found]))
 
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import tolerances
 from cases import normal, parameters, rng
-from fused import Case, Poisoned, PoisonedWorkspace, Threads, draw, forget_plans
+from fused import Case, Poisoned, PoisonedWorkspace, Threads, draw, forget_plans, watched_plans
 
 from jitprop import Adam, Network
 from jitprop_kernels import jit, vectorized
 from jitprop_kernels.contract import RULES
-from jitprop_kernels.jit import epoch, plan
+from jitprop_kernels.jit import plan
 from jitprop_kernels.jit.columns import ColumnPlan
 from jitprop_kernels.jit.rows import RowPlan
 from jitprop_kernels.jit.tile import tile
@@ -185,13 +185,12 @@ def test_nothing_beside_the_arrays_is_read_or_written(monkeypatch, case):
 def test_batches_at_the_border_of_the_layouts(monkeypatch):
     """Every batch from 1 to a panel and one more, in order and gathered: both layouts come up, and agree with NumPy."""
     Threads(monkeypatch, 3, "mixed")
-    layouts = set()
-    for batch in range(1, tile(np.dtype("float64")).NR + 2):
-        for layout, visited in itertools.product("CF", (None, 2 * batch + 1)):
-            case = Case((17, 9, 3), max(batch, 2 * (batch % 2)), batch, layout, visited, dropout=(0.0, 0.3))
-            agrees(case, case.train(jit))
-            layouts.add(type(epoch._local.kept[1]))
-    assert layouts == {RowPlan, ColumnPlan}
+    with watched_plans() as plans:
+        for batch in range(1, tile(np.dtype("float64")).NR + 2):
+            for layout, visited in itertools.product("CF", (None, 2 * batch + 1)):
+                case = Case((17, 9, 3), max(batch, 2 * (batch % 2)), batch, layout, visited, dropout=(0.0, 0.3))
+                agrees(case, case.train(jit))
+    assert set(map(type, plans)) == {RowPlan, ColumnPlan}
 
 
 # Prediction
@@ -331,8 +330,9 @@ def test_many_threads_take_no_more(monkeypatch, units, batch):
     """Each has scratch for its share of the columns of dW, not for all of them."""
     Threads(monkeypatch, 64, "ascending")
     case = Case(units, batch, batch, head=("linear", "squared_error"), dtype="float32", pad=0)
-    case.train(jit)
-    assert epoch._local.kept[1].nbytes <= allowed(units, batch, batch, slots=2, itemsize=4)
+    with watched_plans() as plans:
+        case.train(jit)
+    assert plans[0].nbytes <= allowed(units, batch, batch, slots=2, itemsize=4)
 
 
 # Other widths of vectors

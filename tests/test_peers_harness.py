@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
+import numba
 import numpy as np
 import pytest
 
@@ -19,8 +20,10 @@ ROOT = Path(__file__).resolve().parents[1]
 def peers(monkeypatch):
     """The package's modules; two networks of a few units take the place of a network."""
     monkeypatch.syspath_prepend(str(ROOT))
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.setenv(name, os.environ.get(name, "1"))  # importing the suites must not change later tests
+    # Numba reads this one whenever it compiles, and takes no other number once its threads have begun.
+    monkeypatch.setenv("NUMBA_NUM_THREADS", str(numba.config.NUMBA_NUM_THREADS))
     # So that processes find jitprop however these tests do.
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT / "src", ROOT / "kernels"))))
     from benchmarks.peers import cases, cli, measure, processes, reference, report, settings, worker

@@ -101,16 +101,21 @@ def cast(name: str, array: Array, dtype: str, first: int = 0) -> Array:
     if array.dtype != dtype or not flags.forc or not flags.aligned:  # forc: C- or F-contiguous
         with np.errstate(all="ignore"):
             result = array.astype(dtype, order="K")
-    if array.dtype.kind == "f":
-        _check_finite(name, result, array, first)
+    if array.dtype.kind != "f":
+        return result
+    flat = result.ravel("K")  # a view, since the array is contiguous
+    if flat.size <= BLOCK:
+        finite = np.isfinite(flat)
+        if finite[finite.argmin()]:  # the first that is not, or 0; sooner known than finite.all()
+            return result
+    _check_finite(name, result, flat, array, first)
     return result
 
 
-def _check_finite(name: str, result: Array, original: Array, first: int) -> None:
-    flat = result.ravel(order="K")  # a view, since the array is contiguous
+def _check_finite(name: str, result: Array, flat: Array, original: Array, first: int) -> None:
     for start in range(0, flat.size, BLOCK):
         finite = np.isfinite(flat[start : start + BLOCK])
-        first_wrong = finite.argmin()  # 0 where none is; sooner known than finite.all()
+        first_wrong = finite.argmin()
         if not finite[first_wrong]:
             place = start + int(first_wrong)
             order: Literal["C", "F"] = "C" if result.flags.c_contiguous else "F"

@@ -23,10 +23,9 @@ from .schedules import Constant, Schedule, as_schedule, schedule_from_dict, spli
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSProp", "optimizer_from_dict"]
 
-# What a column holds unless a rule says otherwise: no average, no decay of the parameter itself, and no clipping.
-NEUTRAL: dict[str, Any] = {
-    "decay": 1.0, "gain1": 1.0, "gradient_share": 1.0, "clip_value": math.inf, "clip_norm": math.inf,
-}  # fmt: skip
+# What a row holds unless a rule says otherwise: no average, no decay of the parameter itself, and no clipping.
+NEUTRAL = {"decay": 1.0, "gain1": 1.0, "gradient_share": 1.0, "clip_value": math.inf, "clip_norm": math.inf}
+_NEUTRAL_ROW = np.array([NEUTRAL.get(name, 0.0) for name in COEFFICIENTS])
 CLIPS = ("clip_value", "clip_norm")
 # Settings go from 0 to below this number; whether 0 itself is refused.
 BOUNDS = {
@@ -102,9 +101,10 @@ class Optimizer:
             A row for each update. The column ``l2`` is left to the kernels, which know the weights of a
             batch.
         """
-        columns = NEUTRAL | {"step": np.asarray(steps), "rate": rates} | self._columns(steps, rates)
+        columns = {"step": steps, "rate": rates} | self._columns(steps, rates)
         columns |= {name: limit for name in CLIPS if (limit := getattr(self, name)) is not None}
-        table = np.zeros((len(rates), len(COEFFICIENTS)))
+        table = np.empty((len(rates), len(COEFFICIENTS)))
+        table[:] = _NEUTRAL_ROW
         for name, values in columns.items():
             table[:, COEFFICIENTS.index(name)] = values
         return table

@@ -79,17 +79,18 @@ def penalty(parameters: list[Array]) -> float:
 
 def outputs(kernels: Any, parameters: list[Array], architecture: Architecture, X: Array) -> Array:
     """A[L], (n[L], m)."""
-    compiled = getattr(kernels, "__name__", None) == "jitprop_kernels.jit"
     # Compiled kernels never warn, and to say so takes as long as an example does.
-    return (_outputs if compiled else _unwarned(_outputs))(kernels, parameters, architecture, X)
+    if getattr(kernels, "__name__", None) != "jitprop_kernels.jit":
+        return _unwarned(_outputs)(kernels, parameters, architecture, X)
+    if X.shape[1] > BLOCK_COLUMNS[0]:
+        return _outputs(kernels, parameters, architecture, X)
+    x = cast("X", X, architecture.dtype)
+    return plain(kernels.network_forward)(parameters, x, architecture.activations, architecture.output)
 
 
 def _outputs(kernels: Any, parameters: list[Array], architecture: Architecture, X: Array) -> Array:
-    forward = plain(kernels.network_forward)
-    if X.shape[1] <= BLOCK_COLUMNS[0]:
-        return forward(parameters, cast("X", X, architecture.dtype), architecture.activations, architecture.output)
     parts = [
-        forward(parameters, block, architecture.activations, architecture.output)
+        plain(kernels.network_forward)(parameters, block, architecture.activations, architecture.output)
         for _, block in blocks(X, architecture)
     ]
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)

@@ -4,10 +4,10 @@ For rows of k numbers it computes ::
 
     C[i, j] = bias[j] + sum_p A[i, p] B[j, p]        p = 0, 1, ..., k - 1
 
-with the lanes of a vector running over p, and adds the lanes at the end, those of several sums together. `tile` runs them over columns instead, and
-needs one operand with its columns as rows of memory; where that would have to be made by a transposition that is not
-paid back (few examples, or many inputs of few units), this one reads both as they lie. A sum is taken lane by lane in
-the order of p, whatever is computed beside it.
+with the lanes of a vector running over p, and adds the lanes at the end, those of several sums together. `tile` runs
+them over columns instead, and needs one operand with its columns as rows of memory; where that would have to be made
+by a transposition that is not paid back (few examples, or many inputs of few units), this one reads both as they lie.
+A sum is taken lane by lane in the order of p, whatever is computed beside it.
 """
 
 import functools
@@ -45,11 +45,12 @@ def _emit(builder, arguments, scalar, rows, columns):
     right = [builder.add(b, builder.mul(b_rs, I64(j))) for j in range(columns)]
 
     def add(sums, offset, mask=None):
-        values, total = [v.load(builder.add(row, offset), mask) for row in left], {}
+        values, added = [v.load(builder.add(row, offset), mask) for row in left], dict(sums)
         for j, row in enumerate(right):
             other = v.load(builder.add(row, offset), mask)
-            total |= {(i, j): v.fma(value, other, sums[i, j]) for i, value in enumerate(values)}
-        return total
+            for i, value in enumerate(values):
+                added[i, j] = v.fma(value, other, sums[i, j])
+        return added
 
     before = builder.block
     loop, whole, rest = (builder.append_basic_block(name) for name in ("loop", "whole", "rest"))
@@ -61,9 +62,8 @@ def _emit(builder, arguments, scalar, rows, columns):
         phi.add_incoming(value, before)
     builder.cbranch(builder.icmp_signed(">=", remaining, I64(v.VL)), whole, rest)
     builder.position_at_end(whole)
-    added = add(sums, offset)
-    following = [builder.sub(remaining, I64(v.VL)), builder.add(offset, I64(v.VL * v.size))]
-    for phi, value in zip([remaining, offset, *sums.values()], [*following, *map(added.get, sums)], strict=True):
+    values = [builder.sub(remaining, I64(v.VL)), builder.add(offset, I64(v.VL * v.size)), *add(sums, offset).values()]
+    for phi, value in zip([remaining, offset, *sums.values()], values, strict=True):
         phi.add_incoming(value, whole)
     builder.branch(loop)
     builder.position_at_end(rest)

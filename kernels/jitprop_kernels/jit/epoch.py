@@ -6,8 +6,8 @@ step to step in one small record. All arrays of a step lie in one workspace, so 
 
 import contextlib
 import ctypes
+import itertools
 import math
-import threading
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from . import compiling
 from .batches import AT_CHOSEN, AT_COEFFICIENTS, AT_FACTOR, AT_L2, AT_NEXT, AT_NUMBER, RUNNING
 from .columns import ColumnPlan
 from .launch import address_of, bits, compiled_task, function, launcher
+from .plan import KeptPlans
 from .reductions import inner
 from .rows import RowPlan
 from .tapes import play, player
@@ -75,12 +76,12 @@ def _epoch(record, t, tasks, one):
         play(launcher, player, regions, summed, end)
 
 
-_local = threading.local()
+_plans = KeptPlans(1)
 _NOTHING = np.zeros(1, np.int64)
 
 
-def _places(arrays):
-    return tuple((address_of(array), array.shape, array.strides) for array in arrays)
+def _place(array):
+    return None if array is None else (array.dtype.char, address_of(array), array.shape, array.strides)
 
 
 def _plan(
@@ -91,13 +92,13 @@ def _plan(
     Training calls again and again with the same arrays; writing a tape takes longer than a step of a small network.
     """
     threads = compiling.get_num_threads() if compiling.may_run_parallel() else 1
-    options = (in_place, batch, tuple(activations), output, loss, rule, l2 > 0.0, clips, rates, key, threads)
-    arrays = [X, Y, *parameters, *(array for slot in state for array in slot)]
-    if sample_weight is not None:
-        arrays.append(sample_weight)
-    identity = (options, X.dtype, Y.dtype, sample_weight is None, _places(arrays))
-    kept, plan = getattr(_local, "kept", (None, None))
-    if kept == identity:
+    arrays = parameters if not state else [*parameters, *itertools.chain(*state)]
+    identity = (
+        *map(id, arrays), _place(X), _place(Y), _place(sample_weight), in_place, batch, *activations, output, loss,
+        rule, l2 > 0.0, *clips, *rates, key, threads,
+    )  # fmt: skip
+    plan = _plans.kept.get(identity)
+    if plan is not None:
         return plan
     # Few examples do not fill the columns of a tile.
     layout = RowPlan if 4 * batch < 3 * tile(X.dtype).NR else ColumnPlan
@@ -105,9 +106,7 @@ def _plan(
         parameters, X, Y, in_place, batch, activations, output, loss, rule, state, l2 > 0.0, clips, rates, key,
         sample_weight,
     )  # fmt: skip
-    if plan.buffer.size <= _KEPT:
-        _local.kept = identity, plan
-    return plan
+    return _plans.keep(identity, arrays, plan) if plan.buffer.size <= _KEPT else plan
 
 
 @checked
@@ -161,7 +160,7 @@ def train_epoch(
     if order is None:
         order = _NOTHING if in_place else np.arange(visited)
     batch = visited if in_place else int(batch_size)
-    clips = tuple(bool(np.isfinite(coefficients[:, c]).any()) for c in (_CLIP_VALUE, _CLIP_NORM))
+    clips = tuple(limit < math.inf for limit in coefficients[:, [_CLIP_VALUE, _CLIP_NORM]].min(axis=0).tolist())
     plan = _plan(
         parameters, X, Y, in_place, batch, activations, output, loss, rule, state, l2, clips, rates, int(key),
         sample_weight,

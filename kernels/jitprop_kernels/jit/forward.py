@@ -5,9 +5,6 @@ a few examples are rows, see `matvec`. X is read where it lies. Sums are taken i
 are and however X is laid out, so what a network says of an example does not depend on the others.
 """
 
-import threading
-import weakref
-
 import numpy as np
 
 from ..contract import OUTPUTS, parse
@@ -16,34 +13,38 @@ from . import activations, compiling, losses, steps
 from .affine import Matrix, share
 from .launch import address_of, launcher
 from .matvec import FEW, few_product
-from .plan import Plan
+from .plan import KeptPlans, Plan
 from .steps import SPLIT_PANELS, SPLIT_ROWS
 from .tapes import play, player
 from .tile import RECTIFY, tile
-from .vectors import vector_at
+from .vectors import unpack, vector_at
 
 __all__ = ["network_forward"]
 
 _BLOCK = 2**17  # numbers of a block's widest two layers together, for each thread: half a second level of cache
 SPAWN = 400_000  # multiply-adds below which a second thread costs more than it brings
-_KEPT = 8  # plans that wait for the next call
 
 _IN, _OUT = -(2**62), -(2**62) + 1  # what stands in a tape for the first example of a block and for its result
 
 
 @compiling.jit
-def _play_block(launcher, control, x, out):
-    """Play a tape for the block whose first example is at x and whose result goes to `out`; control: see `write`."""
-    player, regions, count, inputs = control[0], control[1], control[2], control[3]
-    for i in range(4, control.size):
-        vector_at(control[i], 1, control[0])[0] = x if i < 4 + inputs else out
+def _play_block(launcher, control, entries, x, out, offset):
+    """Play a tape for the block whose first example is at x, and whose result begins so many numbers into `out`.
+
+    `control` is the address of so many entries, see `write`.
+    """
+    player, regions, count, inputs = unpack(control, 4)
+    result = out.ctypes.data + offset * out.itemsize
+    for i in range(4, entries):
+        place = unpack(control + i * 8, 1)[0]
+        vector_at(place, 1, control)[0] = x if i < 4 + inputs else result
     play(launcher, player, regions, 0, count)
 
 
 class _ForwardPlan(Plan):
     """Where the arrays of a forward pass lie, for blocks of up to `width` examples."""
 
-    def __init__(self, parameters, X, rows, threads, activations, output):
+    def __init__(self, parameters, X, threads, activations, output):
         self.dtype, self.size, self.tile = X.dtype, X.itemsize, tile(X.dtype)
         self.activations = activations
         self.output = None if output is None else parse(output, OUTPUTS, "output")[0]
@@ -51,6 +52,7 @@ class _ForwardPlan(Plan):
         self.L = len(self.units) - 1
         self.thread_count, NR, m = threads, self.tile.NR, X.shape[1]
         width = self.width = min(m, max(4 * NR, threads * _BLOCK // (2 * max(self.units)) // NR * NR))
+        rows = X.strides[0] == X.itemsize if m == 1 else X.strides[1] != X.itemsize
         self.examples_are_rows = rows
         self.X = Matrix(_IN, X.strides[1 if rows else 0] // self.size)
         places = [(address_of(p), p.strides[0] // self.size) for p in parameters]
@@ -191,48 +193,38 @@ class _ForwardPlan(Plan):
         # entries of records are addresses of the input, these, and those that are addresses of the result.
         control = [player(), tape.address, len(tape.regions), len(inputs), *inputs, *outputs]
         tape.control = np.array(control, np.int64)
+        tape.entries = address_of(tape.control), tape.control.size
         return tape
 
     def run(self, X, out):
         """Fill `out`, block by block."""
+        m, width = self.out_row, self.width
+        x = address_of(X.T if self.examples_are_rows and m > 1 else X)
+        if m == width:
+            self.play(self.tape(m), x, out, 0)
+            return
         step = self.size * (self.X.row_stride if self.examples_are_rows else 1)
-        x, a, m = address_of(X.T if self.examples_are_rows else X), address_of(out), X.shape[1]
-        for start in range(0, m, self.width):
-            tape = self.tape(min(self.width, m - start))
-            x_block, out_block = x + start * step, a + start * self.size
-            if not tape.parallel:
-                _play_block(0, tape.control, x_block, out_block)
-                continue
-            with compiling.parallel_region():
-                _play_block(launcher(), tape.control, x_block, out_block)
+        for start in range(0, m, width):
+            self.play(self.tape(min(width, m - start)), x + start * step, out, start)
+
+    def play(self, tape, x, out, start):
+        """Play a tape for the block whose first example is at x; its result goes to `out` from column `start` on."""
+        if not tape.parallel:
+            _play_block(0, *tape.entries, x, out, start)
+            return
+        with compiling.parallel_region():
+            _play_block(launcher(), *tape.entries, x, out, start)
 
 
-class _Local(threading.local):
-    """The plans of this Python thread, each with the references that drop it when a parameter is gone."""
-
-    def __init__(self):
-        self.kept = {}
+_plans = KeptPlans(8)
 
 
-_local = _Local()
-
-
-def _plan(parameters, X, rows, activations, output):
-    """A plan of an earlier call in this Python thread where one fits, else a new one.
-
-    Finding out where parameters lie takes longer than a small network takes for one example, so they are known by
-    being the same arrays. A plan keeps none of them alive, and goes with the first that is gone: so an array that lies
-    where one was is never taken for it.
-    """
-    kept = _local.kept
-    key = *map(id, parameters), X.dtype, X.shape, X.strides, *activations, output
-    plan, _ = kept.get(key, (None, ()))
-    if plan is not None and (plan.serial or plan.thread_count == _threads()):
-        return plan
-    if len(kept) >= _KEPT:
-        kept.clear()
-    plan = _ForwardPlan(parameters, X, rows, _threads(), activations, output)
-    kept[key] = plan, [weakref.ref(p, lambda _: kept.pop(key, None)) for p in parameters]
+def _plan(parameters, X, activations, output):
+    """A plan of an earlier call in this Python thread where one fits, else a new one."""
+    key = (*map(id, parameters), X.dtype.char, X.shape, X.strides, *activations, output)
+    plan = _plans.kept.get(key)
+    if plan is None or not (plan.serial or plan.thread_count == _threads()):
+        plan = _plans.keep(key, parameters, _ForwardPlan(parameters, X, _threads(), activations, output))
     return plan
 
 
@@ -260,7 +252,7 @@ def network_forward(parameters, X, activations, output=None):
     ndarray, shape (n[L], m)
         A column depends on that column of X only.
     """
-    rows = X.strides[0] == X.itemsize if X.shape[1] == 1 else X.strides[1] != X.itemsize
-    out = np.empty((parameters[-1].shape[0], X.shape[1]), X.dtype)
-    _plan(parameters, X, rows, activations, output).run(X, out)
+    plan = _plan(parameters, X, activations, output)
+    out = np.empty((plan.units[-1], plan.out_row), plan.dtype)
+    plan.run(X, out)
     return out

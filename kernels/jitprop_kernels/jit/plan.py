@@ -4,6 +4,9 @@
 and `rows.RowPlan`, with examples as rows, for batches too small to fill the columns of a tile.
 """
 
+import threading
+import weakref
+
 import numpy as np
 
 from ..contract import ACTIVATIONS, RULES, parse
@@ -15,7 +18,7 @@ from .steps import SPLIT_PANELS, SPLIT_ROWS
 from .tapes import LINE, Tape
 from .tile import tile
 
-__all__ = ["Plan"]
+__all__ = ["KeptPlans", "Plan"]
 
 # A second thread takes half of the multiply-adds, but half of the numbers come to each from the other: weights, and
 # activations, as gradients sum over all examples. One that does takes as long as some multiply-adds of the forward pass
@@ -246,3 +249,29 @@ class Plan:
     def write(self, tape, count):
         """Write the tape of a step of `count` examples."""
         raise NotImplementedError
+
+
+class KeptPlans(threading.local):
+    """The last plans of this Python thread, for calls with the same parameters.
+
+    Finding out where arrays lie takes longer than a small network takes for one example, so those that live as long as
+    a network are known by being the same. A plan keeps none of them alive, and goes with the first that is gone: so an
+    array that lies where one was is never taken for it.
+    """
+
+    def __init__(self, most):
+        self.most, self.kept, self.references = most, {}, {}
+
+    def keep(self, key, arrays, plan):
+        """Put `plan` in `kept`; the key holds the `id` of each of these arrays."""
+        kept, references = self.kept, self.references
+
+        def drop(_):
+            kept.pop(key, None)
+            references.pop(key, None)
+
+        if len(kept) >= self.most:
+            kept.clear()
+            references.clear()
+        kept[key], references[key] = plan, [weakref.ref(array, drop) for array in arrays]
+        return plan

@@ -99,8 +99,8 @@ def _panel_sums(typingctx, x, row, panel, count, rows, out, more, scale):
         x, row, panel, count, rows, out, more, scale = args
         v = Vectors(builder, scale.type, vector_length(4 if isinstance(scale.type, ir.FloatType) else 8))
         # In place of rows that are missing the last one is read again.
-        last = builder.sub(rows, I64(1))
-        places = [builder.select(builder.icmp_signed("<", I64(i), last), I64(i), last) for i in range(min(TOGETHER, v.VL))]
+        last, some = builder.sub(rows, I64(1)), map(I64, range(min(TOGETHER, v.VL)))
+        places = [builder.select(builder.icmp_signed("<", i, last), i, last) for i in some]
         places = [builder.add(x, builder.mul(place, row)) for place in places]
 
         def add(sums, offset, masks):
@@ -148,7 +148,10 @@ def _panel_sums(typingctx, x, row, panel, count, rows, out, more, scale):
 
 @inlined
 def panel_sums(x, row, panel, count, NR, out, n, scale, one):
-    """The n numbers at `out`: `scale` times the sums of `count` columns of rows of panels NR wide; strides in numbers."""
+    """`scale` times the sums of `count` columns of n rows of panels, to `out`; panels are NR wide, strides in numbers.
+
+    A long sum is taken in pieces.
+    """
     size, together = size_of(one), min(TOGETHER, NR // NV)
     for i in range(0, n, together):
         for e in range(0, count, PIECE):

@@ -152,23 +152,31 @@ class Vectors:
         return vectors[0]
 
     def transpose(self, rows):
-        """Transpose VL vectors of VL numbers in log2(VL) rounds, each of which swaps blocks of half the size."""
-        half = self.VL // 2
-        while half:
-            kept, moved = [], []
-            for q in range(self.VL):
-                upper = (q // half) % 2
-                kept.append(self.VL + q - half if upper else q)
-                moved.append(self.VL + q if upper else q + half)
-            mixed = list(rows)
+        """Transpose VL vectors of VL numbers in log2(VL) rounds, each of which mixes pairs of vectors.
+
+        First numbers change places within pieces of 128 bits, then whole pieces do: processors have instructions for
+        just these steps, and not for those of a textbook.
+        """
+        piece, step = 16 // self.size, 1
+        vectors, column = list(rows), [list(range(self.VL)) for _ in rows]  # to which each number belongs
+        while step < self.VL:
+            if step < piece:  # a0 b0 a1 b1 and a2 b2 a3 b3 of each piece, then two numbers at a time
+                starts = [q for q in range(0, self.VL, step) if q % piece < piece // 2]
+                lower = [q + vector + s for q in starts for vector in (0, self.VL) for s in range(step)]
+                distance = piece // 2
+            else:  # the even pieces of both, and the odd
+                lower = [q for q in range(2 * self.VL) if q // piece % 2 == 0]
+                distance = piece
             for i in range(self.VL):
-                if (i // half) % 2 == 0:
-                    pair = rows[i], rows[i + half]
-                    for place, lanes in ((i, kept), (i + half, moved)):
+                if i // step % 2 == 0:
+                    pair, columns = (vectors[i], vectors[i + step]), column[i] + column[i + step]
+                    for place, upper in ((i, 0), (i + step, distance)):
+                        lanes = [q + upper for q in lower]
                         choice = ir.Constant(ir.VectorType(_I32, self.VL), lanes)
-                        mixed[place] = self.builder.shuffle_vector(*pair, choice)
-            rows, half = mixed, half // 2
-        return rows
+                        vectors[place] = self.builder.shuffle_vector(*pair, choice)
+                        column[place] = [columns[q] for q in lanes]
+            step *= 2
+        return [vectors[i] for i in sorted(range(self.VL), key=lambda i: column[i][0])]
 
 
 @intrinsic
