@@ -11,6 +11,7 @@ multiply-adds: at 100% nothing but arithmetic would be left. What reading the cl
 import argparse
 import ctypes
 import json
+import math
 import sys
 
 import numba
@@ -19,6 +20,7 @@ import numpy as np
 from jitprop_kernels.jit import batches, compiling, epoch
 from jitprop_kernels.jit.launch import address_of
 from jitprop_kernels.jit.peak import fma_peak
+from jitprop_kernels.jit.tapes import play_tapes
 from jitprop_kernels.jit.vectors import call_address
 
 from .peers import data, jitprop_peer
@@ -67,28 +69,34 @@ def anatomy(case, steps):
     runner.epochs(1)
     (plan,) = epoch._plans.kept.values()  # of the call before
     tape = plan.tape(net.batch)
+    # Where pieces of a batch have tapes of their own, their tasks in place of the one that plays them.
+    records = [tape.inner[0].records if row[0] == play_tapes() else row[None] for row in tape.records]
+    records = np.concatenate(records)
     order = np.arange(1) if net.full else runner.rng.permutation(net.examples)
     coefficients = runner.optimizer.coefficients(np.ones(1, np.int64), np.full(1, STAYS))
     plan.step[batches.AT_COEFFICIENTS] = address_of(coefficients)
-    times = np.zeros((max(steps, 2 * net.steps), len(tape.records) + 1), np.int64)
-    _play(tape.records, plan.step, address_of(order), net.batch, net.steps, times)
+    times = np.zeros((max(steps, 2 * net.steps), len(records) + 1), np.int64)
+    _play(records, plan.step, address_of(order), net.batch, net.steps, times)
     *medians, clock = np.median(times, axis=0)
-    return tape.records, np.maximum(1, np.array(medians) - clock)
+    return records, np.maximum(1, np.array(medians) - clock)
 
 
 def table(case, peak, steps):
-    """A row for each task: its name, its product, microseconds, share of the step, and of the peak."""
+    """A row for each kind of task and product: how often, microseconds in all, share of the step, and of the peak."""
     records, times = anatomy(case, steps)
     names = {callback.address: key[0].__name__ for key, callback in compiling._callbacks.items()}
-    rows = []
+    found = {}
     for record, time in zip(records, times, strict=True):
         name = names[record[0]].removesuffix(f"_{case.dtype}")
-        n, k, m = (int(record[1 + i]) for i in PRODUCTS[name]) if name in PRODUCTS else (0, 0, 0)
-        operations = 2 * n * k * m
-        rows.append({
-            "task": name.removeprefix("_"), "product": [n, k, m] if operations else None, "us": time / 1e3,
-            "share_of_step": time / times.sum(), "share_of_peak": operations / time / peak if operations else None,
-        })  # fmt: skip
+        product = tuple(int(record[1 + i]) for i in PRODUCTS[name]) if name in PRODUCTS else None
+        found.setdefault((name.removeprefix("_"), product), []).append(time)
+    rows = []
+    for (name, product), taken in found.items():
+        row = {"task": name, "product": product, "times": len(taken), "us": sum(taken) / 1e3}
+        row |= {"share_of_step": sum(taken) / times.sum(), "share_of_peak": None}
+        if product:
+            row["share_of_peak"] = 2 * math.prod(product) * len(taken) / sum(taken) / peak
+        rows.append(row)
     return rows
 
 
@@ -112,7 +120,11 @@ def main():
         for row in rows:
             product = " x ".join(map(str, row["product"])) if row["product"] else ""
             share = f"{row['share_of_peak']:.0%}" if row["product"] else ""
-            print(f"  {row['task']:{width}} {product:20} {row['us']:11,.2f} us {row['share_of_step']:6.1%} {share:>5}")
+            times = f"{row['times']} of" if row["times"] > 1 else ""
+            print(
+                f"  {times:>5} {row['task']:{width}} {product:18} {row['us']:11,.2f} us {row['share_of_step']:6.1%}"
+                f" {share:>5}".rstrip()
+            )
     if chosen.json:
         with open(chosen.json, "w", encoding="utf-8") as file:
             json.dump(found, file, indent=1)

@@ -16,7 +16,7 @@ from cases import HEADS, parameters, rng, targets
 from test_train_epoch import rows
 
 from jitprop_kernels.contract import ACTIVATIONS, RULES
-from jitprop_kernels.jit import compiling, epoch, forward, plan, tapes
+from jitprop_kernels.jit import compiling, epoch, forward, pieces, plan, tapes
 from jitprop_kernels.jit.plan import Plan
 
 POISON = 0xFF  # bytes that make a nan in both dtypes, and an index of -1
@@ -30,6 +30,14 @@ def forget_plans():
     for plans in (epoch._plans, forward._plans):
         plans.kept.clear()
         plans.references.clear()
+
+
+def small_pieces(monkeypatch):
+    """Let batches be cut into pieces whatever they are worth."""
+    limits = {"_WORK": 0, "_WEIGHTS": 2**60, "_CHEAPER": 0, "_LEAST": 2, "_FEW": 40, "_BYTES": 2**15, "_MEMORY": 1e-9}
+    for name, value in limits.items():
+        monkeypatch.setattr(pieces, name, value)
+    forget_plans()
 
 
 @contextlib.contextmanager

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import tolerances
 from cases import normal, parameters, rng
-from fused import Case, Poisoned, PoisonedWorkspace, Threads, draw, forget_plans, watched_plans
+from fused import Case, Poisoned, PoisonedWorkspace, Threads, draw, forget_plans, small_pieces, watched_plans
 
 from jitprop import Adam, Network
 from jitprop_kernels import jit, vectorized
 from jitprop_kernels.contract import RULES
-from jitprop_kernels.jit import plan
+from jitprop_kernels.jit import epoch, plan
 from jitprop_kernels.jit.columns import ColumnPlan
+from jitprop_kernels.jit.pieces import PiecePlan
 from jitprop_kernels.jit.rows import RowPlan
 from jitprop_kernels.jit.tile import tile
 
@@ -38,8 +39,8 @@ CASES = (
     Case((1, 1, 1, 1), 90, 90, "F", head=("linear", "squared_error"), activations=("tanh",) * 2),
     Case((33, 65, 130, 2), 64, 33, "C", visited=65),  # fewer panels than threads
     Case((33, 65, 130, 2), 64, 64, "F", dropout=(0.0, 0.3, 0.3), clip_norm=0.1, **BOTH),
-    Case((30, 40, 3), 1100, 1030, "F", visited=2000, rule="sgd"),  # more examples than are summed at once
-    Case((30, 40, 3), 1100, 1030, "C", visited=2000),
+    Case((30, 33, 3), 1100, 1030, "F", visited=2000, rule="sgd"),  # more examples than are summed at once
+    Case((30, 33, 3), 1100, 1030, "C", visited=2000),
     Case((1100, 40, 3), 50, 40, "C", visited=60, rule="sgd", pad=0),  # sums of more terms than that
     Case((3, 33, 1100, 2), 64, 40, "F", visited=60, rule="sgd"),
     Case((1024, 64, 3), 50, 40, "F", visited=60, rule="sgd", pad=0),  # rows that crowd each other
@@ -82,8 +83,9 @@ def agrees(case, actual):
 def test_random_cases_agree_with_numpy(monkeypatch, first):
     for seed in range(first, first + 10):
         case, threads = draw(seed), Threads(monkeypatch, 3, Threads.ORDERS[seed % 4])
-        agrees(case, case.train(jit))
-        assert max(tasks for _, tasks in threads.regions) == 3
+        with watched_plans() as plans:
+            agrees(case, case.train(jit))
+        assert type(plans[0]) is PiecePlan or max(tasks for _, tasks in threads.regions) == 3
 
 
 @pytest.mark.parametrize("units", [(300, 1), (300, 20, 1), (40, 1)], ids=str)
@@ -182,6 +184,31 @@ def test_nothing_beside_the_arrays_is_read_or_written(monkeypatch, case):
             forget_plans()
 
 
+PIECES = [case for case in CASES if case.batch >= 24]
+
+
+@pytest.mark.parametrize("case", [*PIECES, *map(draw, range(600, 660))], ids=str)
+def test_pieces_in_any_order_with_poison_around(monkeypatch, case):
+    """Batches in pieces: they agree with NumPy, no thread needs another's, and nothing beside the arrays is touched."""
+    small_pieces(monkeypatch)
+    monkeypatch.setattr(plan, "NEAR", 0)  # so that they ask for the next batch
+    for dtype in ("float32", "float64"):
+        case = Case(**vars(case) | {"dtype": dtype})
+        expected = serial(monkeypatch, case)
+        if dtype == "float64":
+            agrees(case, expected)
+        for number, order in ((2, "descending"), (3, "together"), (8, "mixed")):
+            place = Poisoned()
+            with monkeypatch.context() as patch:
+                Threads(patch, number, order)
+                workspace = PoisonedWorkspace(patch)
+                with watched_plans() as plans:
+                    assert same(case.train(jit, place), expected), f"{number} threads, {order}"
+            assert place.is_whole() and not workspace.overrun()
+            assert case.batch < 24 or type(plans[0]) is PiecePlan
+            forget_plans()
+
+
 def test_batches_at_the_border_of_the_layouts(monkeypatch):
     """Every batch from 1 to a panel and one more, in order and gathered: both layouts come up, and agree with NumPy."""
     Threads(monkeypatch, 3, "mixed")
@@ -191,6 +218,21 @@ def test_batches_at_the_border_of_the_layouts(monkeypatch):
                 case = Case((17, 9, 3), max(batch, 2 * (batch % 2)), batch, layout, visited, dropout=(0.0, 0.3))
                 agrees(case, case.train(jit))
     assert set(map(type, plans)) == {RowPlan, ColumnPlan}
+
+
+@pytest.mark.parametrize("clip_norm", [np.inf, 0.1])
+@pytest.mark.parametrize("layout", "CF")
+def test_large_batches_of_small_networks_go_in_pieces(monkeypatch, layout, clip_norm):
+    """At sizes that are worth it, with a smaller batch at the end that has fewer pieces."""
+    case = Case((64, 100, 10), 600, 250, layout, visited=600, clip_norm=clip_norm, dropout=(0.2, 0.5), **BOTH)
+    expected = serial(monkeypatch, case)
+    agrees(case, expected)
+    for number in (2, 3):
+        with monkeypatch.context() as patch, watched_plans() as plans:
+            threads = Threads(patch, number, "mixed")
+            assert same(case.train(jit), expected)
+        assert type(plans[0]) is PiecePlan and sorted(plans[0].tapes) == [100, 250]
+        assert max(tasks for _, tasks in threads.regions) == 2
 
 
 # Prediction
@@ -267,6 +309,9 @@ SIZES = (
     ((5, *[17] * 98, 1), 1000, 1000),
     ((5, *[17] * 98, 1), 8, 100),
     ((3000, 1), 1, 30),
+    ((64, 100, 10), 200, 2000),
+    ((16, 240, 240, 2), 1024, 4096),
+    ((30, 64, 64, 1), 100_000, 100_000),
 )  # fmt: skip
 
 
@@ -278,8 +323,9 @@ def test_a_workspace_is_of_the_size_that_is_promised(units, batch, m, layout, dt
     state = [[np.zeros_like(p) for p in parameters] for _ in RULES["adam"].slots]
     X, Y = np.zeros((units[0], m), dtype, order=layout), np.zeros((units[-1], m), dtype)
     options = ["relu"] * (len(units) - 2), "linear", "squared_error", "adam", state, True, (False, False)
-    layout = RowPlan if 4 * batch < 3 * tile(X.dtype).NR else ColumnPlan
-    plan = layout(parameters, X, Y, batch == m, batch, *options, (0.0,) * (len(units) - 1), 0, None)
+    plan = epoch._layout(units, batch, X.dtype)(
+        parameters, X, Y, batch == m, batch, *options, (0.0,) * (len(units) - 1), 0, None
+    )  # fmt: skip
     for count in {batch, m % batch or batch}:
         plan.tape(count)
     assert plan.nbytes <= allowed(units, batch, m, len(state), X.itemsize)

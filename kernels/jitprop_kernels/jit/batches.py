@@ -22,8 +22,8 @@ RUNNING = 6  # entries of the record of the running step
 
 
 def _gather_columns(record, t, tasks, one):
-    x, x_stride, n, step, count, out, out_panel, out_row, NR = unpack(record, 9)
-    chosen, size = vector_at(unpack(step, RUNNING)[AT_CHOSEN], count, np.int64(0)), size_of(one)
+    x, x_stride, n, step, first, count, out, out_panel, out_row, NR = unpack(record, 10)
+    chosen, size = vector_at(unpack(step, RUNNING)[AT_CHOSEN] + first * 8, count, np.int64(0)), size_of(one)
     start, stop = part_of(count, NR, t, tasks)
     for j0 in range(start, stop, NR):
         width = min(NR, stop - j0)
@@ -35,16 +35,17 @@ def _gather_columns(record, t, tasks, one):
 
 
 def gather_columns(dtype):
-    """The task that copies the batch's columns of an x with contiguous rows.
+    """The task that copies `count` of the batch's columns, from its `first` on, of an x with contiguous rows.
 
-    Record (x, x_stride, n, step, count, out, numbers from panel to panel, from row to row, NR); NR columns are a panel.
+    Record (x, x_stride, n, step, first, count, out, numbers from panel to panel, from row to row, NR); NR columns are a
+    panel.
     """
     return compiled_task(_gather_columns, dtype)
 
 
 def _gather_rows(record, t, tasks, one):
-    x, x_stride, n, step, count, out, out_stride, grain = unpack(record, 8)
-    chosen, size = vector_at(unpack(step, RUNNING)[AT_CHOSEN], count, np.int64(0)), size_of(one)
+    x, x_stride, n, step, first, count, out, out_stride, grain = unpack(record, 9)
+    chosen, size = vector_at(unpack(step, RUNNING)[AT_CHOSEN] + first * 8, count, np.int64(0)), size_of(one)
     start, stop = part_of(count, grain, t, tasks)
     for j in range(start, stop):
         source = vector_at(x + chosen[j] * x_stride * size, n, one)
@@ -54,9 +55,9 @@ def _gather_rows(record, t, tasks, one):
 
 
 def gather_rows(dtype):
-    """The task out[j, :] = x[example j of the batch, :] where examples are rows of x.
+    """The task out[j, :] = x[example first + j of the batch, :] where examples are rows of x.
 
-    Record (x, x_stride, n, step, count, out, out_stride, grain).
+    Record (x, x_stride, n, step, first, count, out, out_stride, grain).
     """
     return compiled_task(_gather_rows, dtype)
 
@@ -103,7 +104,7 @@ def _hash(key, i, j):
 
 def _dropout(record, t, tasks, one):
     a, a_stride, out, out_stride, rows, columns, transposed, threshold, scale = unpack(record, 9)
-    grain, key, layer, step = unpack(record + 9 * 8, 4)
+    grain, key, layer, step, first = unpack(record + 9 * 8, 5)
     seed = np.uint32(key) if step == 0 else _key(key, unpack(step, RUNNING)[AT_NUMBER], layer)
     least = np.uint32(threshold)
     size, zero, factor = size_of(one), one - one, cast(float_of(scale), one)
@@ -112,7 +113,7 @@ def _dropout(record, t, tasks, one):
         A = vector_at(a + i * a_stride * size, columns, one)
         B = vector_at(out + i * out_stride * size, columns, one)
         for j in range(columns):
-            number = _hash(seed, j, i) if transposed else _hash(seed, i, j)
+            number = _hash(seed, j, first + i) if transposed else _hash(seed, i, first + j)
             B[j] = A[j] * factor if number >= least else zero
 
 
@@ -121,18 +122,18 @@ def dropout(dtype):
     return compiled_task(_dropout, dtype)
 
 
-def dropout_record(a, out, rows, columns, rate, key, layer=0, step=0, transposed=False, grain=1):
+def dropout_record(a, out, rows, columns, rate, key, layer=0, step=0, first=0, transposed=False, grain=1):
     """Record of dropout from `a` to `out`, each (address, stride); in a step the key is made of key, step and layer.
 
     `transposed` tells that examples are rows here: the mask belongs to unit and example, however they are stored.
-    Threads share the rows in multiples of `grain`.
+    The example at `a` is number `first` of the batch. Threads share the rows in multiples of `grain`.
     """
     scale = bits(1.0 / (1.0 - float(rate)))
-    return [*a, *out, rows, columns, int(transposed), dropout_threshold(rate), scale, grain, key, layer, step]
+    return [*a, *out, rows, columns, int(transposed), dropout_threshold(rate), scale, grain, key, layer, step, first]
 
 
 def _drop_panels(record, t, tasks, one):
-    a, g, panel, n, count, NR, threshold, scale, key, layer, step = unpack(record, 11)
+    a, g, panel, n, count, NR, threshold, scale, key, layer, step, first = unpack(record, 12)
     seed, least = _key(key, unpack(step, RUNNING)[AT_NUMBER], layer), np.uint32(threshold)
     size, zero, factor = size_of(one), one - one, cast(float_of(scale), one)
     start, stop = part_of(count, NR, t, tasks)
@@ -141,7 +142,7 @@ def _drop_panels(record, t, tasks, one):
             place = (j // NR * panel + i * NR) * size
             A, G = vector_at(a + place, NR, one), vector_at(g + place, NR, one)
             for q in range(NR):
-                dropped = _hash(seed, i, j + q) < least
+                dropped = _hash(seed, i, first + j + q) < least
                 A[q] = zero if dropped else A[q] * factor
                 if layer != 0:  # there is no derivative by the input
                     G[q] = zero if dropped else G[q] * factor
@@ -151,6 +152,6 @@ def drop_panels(dtype):
     """The task of dropout on panels, in place, of activations and of the derivatives beside them.
 
     Each mask is drawn once. Record (a, g, numbers from panel to panel, n, count, NR, threshold, scale, key, layer,
-    step).
+    step, number of the first example in the batch).
     """
     return compiled_task(_drop_panels, dtype)

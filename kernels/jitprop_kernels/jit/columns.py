@@ -30,20 +30,26 @@ __all__ = ["ColumnPlan"]
 class ColumnPlan(Plan):
     """A plan for batches of many examples."""
 
+    @property
+    def room(self):
+        """Examples for which there is room in the arrays of the layers, in whole panels."""
+        return self.padded
+
     def sizes(self):
         NR, L = self.tile.NR, self.L
         self.wide = self.examples_are_rows and steps.wide(self.units)
         self.by_panels = self.examples_are_rows and not self.wide and steps.small(self.units)
         self.panel = [n * NR for n in self.units]
         # Z[L] and dZ[L] are matrices, as heads want them.
-        sizes = dict.fromkeys((f"A{L}", f"G{L}"), self.size * self.units[L] * self.stride)
+        self.row = self.pad(self.room)
+        sizes = dict.fromkeys((f"A{L}", f"G{L}"), self.size * self.units[L] * self.row)
         for l in range(L):
-            sizes |= dict.fromkeys((f"A{l}", f"T{l}", f"G{l}"), self.size * self.padded * self.units[l])
+            sizes |= dict.fromkeys((f"A{l}", f"T{l}", f"G{l}"), self.size * self.room * self.units[l])
         sizes["G0"] = 0
         if self.examples_are_rows:
-            sizes["T0"] = 0 if self.in_place else self.size * self.padded * self.feature_stride
+            sizes["T0"] = 0 if self.in_place else self.size * self.room * self.feature_stride
         if self.wide:
-            sizes["Z1"] = self.size * self.padded * self.units[1]
+            sizes["Z1"] = self.size * self.room * self.units[1]
         if self.wide or self.by_panels or (self.in_place and not self.examples_are_rows):
             sizes["A0"] = 0
         return sizes
@@ -52,7 +58,7 @@ class ColumnPlan(Plan):
         """A layer's panels: address, numbers from panel to panel, numbers from row to row."""
         NR = self.tile.NR
         if l == self.L:
-            return self.address[f"{name}{l}"], NR, self.stride
+            return self.address[f"{name}{l}"], NR, self.row
         if l == 0 and self.in_place and not self.examples_are_rows:
             return self.X.address, NR, self.X.row_stride
         return self.address[f"{name}{l}"], self.panel[l], NR
@@ -74,7 +80,7 @@ class ColumnPlan(Plan):
         if l == 0 and self.examples_are_rows:
             address, stride = self.X[:2] if self.in_place else (self.address["T0"], self.feature_stride)
             return address, NR, stride, stride
-        return self.address[f"T{l}"], self.padded * NR, NR, self.units[l] % NR
+        return self.address[f"T{l}"], self.room * NR, NR, self.units[l] % NR
 
     def gather(self, tape, count):
         """Panels and rows of the batch's examples, after dropout of the input."""
@@ -86,7 +92,7 @@ class ColumnPlan(Plan):
             return
         a, a_panel, a_row = self.panels("A", 0)
         if not self.in_place:
-            record = [*self.X[:2], n, self.running, count, a, a_panel, a_row, NR]
+            record = [*self.X[:2], n, self.running, self.begin, count, a, a_panel, a_row, NR]
             tape.add(batches.gather_columns(self.dtype), record)
             if self.rates[0]:
                 self.drop(tape, 0, count, "G")
@@ -98,6 +104,7 @@ class ColumnPlan(Plan):
         record = [
             self.address[f"A{l}"], self.address[f"{beside}{l}"], self.panel[l], self.units[l], count, self.tile.NR,
             dropout_threshold(rate), bits(1.0 / (1.0 - rate)), self.key, l, self.running,
+            self.begin,
         ]  # fmt: skip
         tape.add(batches.drop_panels(self.dtype), record)
 
@@ -163,6 +170,17 @@ class ColumnPlan(Plan):
         panels, threads = -(-count // self.tile.NR), self.threads(count)
         split = SPLIT_PANELS if panels >= threads else SPLIT_ROWS
         together = threads if split == SPLIT_PANELS else 1
+        self.targets(tape, count)
+        gathered = tape.cut(1)
+        self.passes(tape, count, threads, split)
+        self.squares(tape)
+        headed = tape.cut(together)
+        self.sums(tape, count, count, threads)
+        return self.finish(tape, count, threads, (gathered, headed))
+
+    def passes(self, tape, count, threads, split):
+        """From the gathering of examples forward to the head and back to dZ[1]."""
+        together = threads if split == SPLIT_PANELS else 1
 
         def product(add, l):
             """Add a product, for which all threads come together if they have no panels of their own."""
@@ -172,8 +190,6 @@ class ColumnPlan(Plan):
             if split == SPLIT_ROWS:
                 tape.cut(threads)
 
-        self.targets(tape, count)
-        gathered = tape.cut(1)
         self.gather(tape, count)
         for l in range(1, self.L + 1):
             if l == 1 and self.wide:
@@ -186,11 +202,11 @@ class ColumnPlan(Plan):
         self.head(tape, count, (Z[0], Z[2]), (dZ[0], dZ[2]))
         for l in range(self.L, 1, -1):
             product(self.backward, l)
-        self.squares(tape)
-        headed = tape.cut(together)
+
+    def sums(self, tape, count, of, threads):
+        """The gradients, summed over `count` examples of a batch of `of`, and what becomes of them."""
         for l in range(self.L, 0, -1):
             place, panel, row = self.delta(l)
             groups = (self.tile.NR, panel - self.tile.NR) if l < self.L else (count, 0)
-            following = (self.running, *self.X[:2]) if l == 1 and self.distant else (0, 0, 0)
-            self.gradients(tape, l, count, threads, (place, row, 1, *groups), self.turned(l - 1), following)
-        return self.finish(tape, count, threads, (gathered, headed))
+            following = (self.running, *self.X[:2], of + self.begin) if l == 1 and self.distant else (0, 0, 0, 0)
+            self.gradients(tape, l, count, of, threads, (place, row, 1, *groups), self.turned(l - 1), following)

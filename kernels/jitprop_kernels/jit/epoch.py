@@ -17,6 +17,7 @@ from . import compiling
 from .batches import AT_CHOSEN, AT_COEFFICIENTS, AT_FACTOR, AT_L2, AT_NEXT, AT_NUMBER, RUNNING
 from .columns import ColumnPlan
 from .launch import address_of, bits, compiled_task, function, launcher
+from .pieces import PiecePlan, pieces
 from .plan import KeptPlans
 from .reductions import inner
 from .rows import RowPlan
@@ -80,6 +81,13 @@ _plans = KeptPlans(1)
 _NOTHING = np.zeros(1, np.int64)
 
 
+def _layout(units, batch, dtype):
+    """Which plan is for a batch; few examples do not fill the columns of a tile."""
+    if 4 * batch < 3 * tile(dtype).NR:
+        return RowPlan
+    return PiecePlan if pieces(units, batch, dtype) > 1 else ColumnPlan
+
+
 def _place(array):
     return None if array is None else (array.dtype.char, address_of(array), array.shape, array.strides)
 
@@ -100,9 +108,7 @@ def _plan(
     plan = _plans.kept.get(identity)
     if plan is not None:
         return plan
-    # Few examples do not fill the columns of a tile.
-    layout = RowPlan if 4 * batch < 3 * tile(X.dtype).NR else ColumnPlan
-    plan = layout(
+    plan = _layout([X.shape[0], *(W.shape[0] for W in parameters[::2])], batch, X.dtype)(
         parameters, X, Y, in_place, batch, activations, output, loss, rule, state, l2 > 0.0, clips, rates, key,
         sample_weight,
     )  # fmt: skip

@@ -61,10 +61,12 @@ class Plan:
         self.m, self.v = slots.get("m", nothing), slots.get("v", nothing)
         self.step = np.zeros(batches.RUNNING, np.int64)
         self.running = address_of(self.step)
+        self.begin = 0  # of the batch's examples: of which some layouts make pieces
+        self.stored = self.clip_norm  # gradients, before any parameter is updated
         self.tapes = {}
         self.padded = -(-batch // self.tile.NR) * self.tile.NR
         self.stride, self.feature_stride = self.pad(self.padded), self.pad(self.units[0])
-        self._allocate(self._common_sizes() | self.sizes())
+        self._allocate(self._common_sizes() | self.gradient_sizes() | self.sizes())
         if sample_weight is None:
             self.array("weights", batch, np.float64)[:] = 1.0
             self.array("factors", batch, self.dtype)[:] = 1.0
@@ -73,6 +75,10 @@ class Plan:
         """Distance of rows of n numbers: whole vectors, and no power of two that would crowd rows into few sets."""
         padded = -(-n // 16) * 16 if n > 16 else n
         return padded + 16 if padded * self.size % 2048 == 0 else padded
+
+    def gradient_row(self, k):
+        """Distance of the rows of k numbers of a gradient that is stored."""
+        return self.pad(k)
 
     def _common_sizes(self):
         """Bytes of what every plan needs."""
@@ -83,14 +89,18 @@ class Plan:
             "factors": self.size * self.padded,
             "squares": 8 * units if self.l2 else 0,
             "norms": 16 * units if self.clip_norm else 0,
-            "db": self.size * units,
         }
         if not self.in_place:
             sizes["Y"] = (8 if self.indices else self.size * self.units[-1]) * self.stride
             sizes["sample_weight"] = self.size * self.padded
-        if self.clip_norm:
-            for l in range(1, self.L + 1):
-                sizes[f"dW{l}"] = self.size * self.units[l] * self.pad(self.units[l - 1])
+        return sizes
+
+    def gradient_sizes(self):
+        """Bytes of db and, where they are stored, of dW[l]."""
+        sizes = {"db": self.size * sum(self.units[1:])}
+        if self.stored:
+            for l, (k, n) in enumerate(zip(self.units, self.units[1:], strict=False), start=1):
+                sizes[f"dW{l}"] = self.size * n * self.gradient_row(k)
         return sizes
 
     def sizes(self):
@@ -134,10 +144,10 @@ class Plan:
         NR, step, weights = self.tile.NR, self.running, self.sample_weight
         if not self.in_place:
             dtype, n = (np.dtype(np.int64), 1) if self.indices else (self.dtype, self.units[-1])
-            record = [*self.Y[:2], n, step, count, self.address["Y"], NR, self.stride, NR]
+            record = [*self.Y[:2], n, step, 0, count, self.address["Y"], NR, self.stride, NR]
             tape.add(batches.gather_columns(dtype), record)
             if weights is not None:
-                record = [weights, 0, 1, step, count, self.address["sample_weight"], NR, 0, NR]
+                record = [weights, 0, 1, step, 0, count, self.address["sample_weight"], NR, 0, NR]
                 tape.add(batches.gather_columns(self.dtype), record)
                 weights = self.address["sample_weight"]
         if weights is not None:
@@ -149,7 +159,7 @@ class Plan:
         if self.in_place:
             return self.X[:2]
         place = self.address["T0"], self.feature_stride
-        tape.add(batches.gather_rows(self.dtype), [*self.X[:2], n, step, count, *place, NR])
+        tape.add(batches.gather_rows(self.dtype), [*self.X[:2], n, step, self.begin, count, *place, NR])
         if self.rates[0]:
             tape.add(*self.drop_rows(place, 0, count))
         return place
@@ -157,7 +167,7 @@ class Plan:
     def drop_rows(self, place, l, count):
         """The task of dropout of a layer whose examples are rows."""
         record = batches.dropout_record(
-            place, place, count, self.units[l], self.rates[l], self.key, l, self.running, True, self.tile.NR
+            place, place, count, self.units[l], self.rates[l], self.key, l, self.running, self.begin, True, self.tile.NR
         )
         return batches.dropout(self.dtype), record
 
@@ -181,8 +191,8 @@ class Plan:
             tape.add(reductions.squares(self.dtype), record)
             place += 8 * self.units[l]
 
-    def gradients(self, tape, l, count, threads, D, A, following=(0, 0, 0)):
-        """dW[l] and db[l], and unless the norm of all gradients is wanted first, the update of W[l] and b[l].
+    def gradients(self, tape, l, count, of, threads, D, A, following=(0, 0, 0, 0)):
+        """dW[l] and db[l] of `count` of a batch's `of` examples, and unless they are stored, the updates.
 
         D is dZ[l]: (address, numbers from row to row, from example to example, examples without a gap, gap). A is
         A[l-1] with examples as rows: (address, numbers from block to block of NR units, from example to example, and
@@ -190,22 +200,22 @@ class Plan:
         """
         n, k = self.units[l], self.units[l - 1]
         place, row, column, group, jump = D
-        block = 0 if self.clip_norm else optimizers.block(self.rule, self.dtype)
+        block = 0 if self.stored else optimizers.block(self.rule, self.dtype)
         places = self.b[l - 1], self.m[2 * l - 1], self.v[2 * l - 1]
         record = optimizers.update_record(*places, self.running, True)
         flat = all(stride in (0, 1) for _, stride in places)
         to_next = column if row == 1 else group + jump if jump else self.tile.NR
         db = self.address["db"] + self.size * sum(self.units[1:l])
-        tape.add(*bias_gradients(self.dtype, self.tile, n, count, (place, row, to_next), db, record, flat, block))
+        tape.add(*bias_gradients(self.dtype, self.tile, n, count, of, (place, row, to_next), db, record, flat, block))
         tiles, blocks = -(-n // self.tile.MR), -(-k // self.tile.NR)
         split = SPLIT_ROWS if -(-tiles // threads) * blocks <= -(-blocks // threads) * tiles else SPLIT_PANELS
-        C = (self.address[f"dW{l}"], self.pad(k)) if self.clip_norm else self.W[l - 1][:2]
+        C = (self.address[f"dW{l}"], self.gradient_row(k)) if self.stored else self.W[l - 1][:2]
         record = optimizers.update_record(
             self.W[l - 1][:2], self.m[2 * l - 2], self.v[2 * l - 2], self.running, False
         )
-        plain = self.rule == "sgd" and not self.clip_value and not self.clip_norm
+        plain = self.rule == "sgd" and not self.clip_value and not self.stored
         task, record, scratch, room = weight_gradients(
-            self.dtype, self.tile, n, k, count, threads, split, D, A, C, record, block, plain, following
+            self.dtype, self.tile, n, k, count, of, threads, split, D, A, C, record, block, plain, following
         )
         tape.add(task, record, scratch=scratch, room=room)
 
@@ -232,7 +242,7 @@ class Plan:
         """W[l] and b[l] with their gradients, and their shapes."""
         n, k = self.units[l], self.units[l - 1]
         db = self.address["db"] + self.size * sum(self.units[1:l])
-        return (self.W[l - 1][:2], (self.address[f"dW{l}"], self.pad(k)), n, k), (self.b[l - 1], (db, 1), n, 1)
+        return (self.W[l - 1][:2], (self.address[f"dW{l}"], self.gradient_row(k)), n, k), (self.b[l - 1], (db, 1), n, 1)
 
     def _norms(self, tape):
         out = self.address["norms"]

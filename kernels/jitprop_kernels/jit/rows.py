@@ -54,7 +54,7 @@ class RowPlan(Plan):
         n, NR, place, row = self.units[0], self.tile.NR, *self.X[:2]
         if not self.in_place:
             place, row = self.address["A0"], NR
-            record = [*self.X[:2], n, self.running, count, place, 0, row, NR]
+            record = [*self.X[:2], n, self.running, 0, count, place, 0, row, NR]
             tape.add(batches.gather_columns(self.dtype), record)
         out = self.address["T0"], self.feature_stride
         tape.add(*steps.turn_rows(self.dtype, self.tile, count, n, place, row, out[0], NR, out[1]))
@@ -115,5 +115,5 @@ class RowPlan(Plan):
         headed = tape.cut(1)
         for l in range(self.L, 0, -1):
             place, row = self.layer("D", l)
-            self.gradients(tape, l, count, threads, (place, 1, row, count, 0), self.turned(l - 1))
+            self.gradients(tape, l, count, count, threads, (place, 1, row, count, 0), self.turned(l - 1))
         return self.finish(tape, count, threads, (gathered, headed))

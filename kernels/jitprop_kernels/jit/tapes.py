@@ -10,7 +10,7 @@ from .compiling import inlined
 from .launch import address_of, compiled_task, launch
 from .vectors import call_address, unpack
 
-__all__ = ["LINE", "Tape", "play", "player"]
+__all__ = ["LINE", "Tape", "play", "play_tapes", "player"]
 
 LINE = 64  # bytes of a cache line
 _REGION = 4  # entries of a region: address of the tape, first and last task, threads
@@ -22,6 +22,17 @@ def _play_part(record, t, tasks, one):
     tape, first, last = unpack(record, 3)
     for row in range(tape + first * _WIDTH * 8, tape + last * _WIDTH * 8, _WIDTH * 8):
         call_address(unpack(row, 1)[0], row + 8, t, tasks)
+
+
+def _play_own(record, t, tasks, one):
+    tape, rows = unpack(unpack(record, 1)[0] + t * 16, 2)
+    for row in range(tape, tape + rows * _WIDTH * 8, _WIDTH * 8):
+        call_address(unpack(row, 1)[0], row + 8, 0, 1)
+
+
+def play_tapes():
+    """The task in which each thread plays a tape of its own: record (address of a table: records, how many)."""
+    return compiled_task(_play_own, np.dtype(np.float64))
 
 
 def player():
@@ -43,6 +54,7 @@ class Tape:
     def __init__(self):
         self.rows, self.cuts, self.scratch, self.room = [], [0], [], 0
         self.threads = []
+        self.inner, self.table = [], None  # the tapes that `play_tapes` plays, and their table
 
     def add(self, task, record, scratch=None, room=0):
         """Add a task.
@@ -67,10 +79,11 @@ class Tape:
 
         `marks` are numbers of regions at which playing pauses.
         """
-        self.marks, self.parallel = marks, max(self.threads) > 1
+        threads = max(self.threads)
+        self.marks, self.parallel = marks, threads > 1
         # Threads of a region may be at different tasks: the scratch of a thread is the same for all.
         room = -(-self.room // LINE) * LINE
-        self.buffer = np.empty(room * max(self.threads) + LINE, np.uint8)
+        self.buffer = np.empty(room * threads + LINE, np.uint8)
         place = address_of(self.buffer)
         self.records = np.zeros((len(self.rows), _WIDTH), np.int64)
         for i, row in enumerate(self.rows):
@@ -87,4 +100,4 @@ class Tape:
     @property
     def nbytes(self):
         """Bytes of the records and of the scratch."""
-        return self.buffer.nbytes + self.records.nbytes
+        return self.buffer.nbytes + self.records.nbytes + sum(tape.nbytes for tape in self.inner)
