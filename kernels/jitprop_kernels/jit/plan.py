@@ -1,7 +1,8 @@
 """The plan of an epoch: where the arrays of a step lie, and the tapes of the batch sizes that come up.
 
-`Plan` is what the two ways to lay out a batch have in common: `columns.ColumnPlan`, with examples as columns in panels,
-and `rows.RowPlan`, with examples as rows, for batches too small to fill the columns of a tile.
+`Plan` is what the ways to lay out a batch have in common: `columns.ColumnPlan`, with examples as columns in panels,
+`pieces.PiecePlan`, the same for parts of a large batch, and `rows.RowPlan`, with examples as rows, for batches too small
+to fill the columns of a tile.
 """
 
 import threading
@@ -61,7 +62,7 @@ class Plan:
         self.m, self.v = slots.get("m", nothing), slots.get("v", nothing)
         self.step = np.zeros(batches.RUNNING, np.int64)
         self.running = address_of(self.step)
-        self.begin = 0  # of the batch's examples: of which some layouts make pieces
+        self.begin = 0  # which of the batch's examples is the first here; another one in a piece
         self.stored = self.clip_norm  # gradients, before any parameter is updated
         self.tapes = {}
         self.padded = -(-batch // self.tile.NR) * self.tile.NR
