@@ -1,8 +1,8 @@
 """The plan of an epoch: where the arrays of a step lie, and the tapes of the batch sizes that come up.
 
 `Plan` is what the ways to lay out a batch have in common: `columns.ColumnPlan`, with examples as columns in panels,
-`pieces.PiecePlan`, the same for parts of a large batch, and `rows.RowPlan`, with examples as rows, for batches too small
-to fill the columns of a tile.
+`pieces.PiecePlan`, the same for each part of a large batch, and `rows.RowPlan`, with examples as rows, for batches too
+small to fill the columns of a tile.
 """
 
 import threading
