@@ -166,7 +166,9 @@ def train_epoch(
     if order is None:
         order = _NOTHING if in_place else np.arange(visited)
     batch = visited if in_place else int(batch_size)
-    clips = tuple(limit < math.inf for limit in coefficients[:, [_CLIP_VALUE, _CLIP_NORM]].min(axis=0).tolist())
+    clips = False, False
+    if coefficients[:, _CLIP_VALUE:].min() < math.inf:
+        clips = tuple(bool((coefficients[:, c] < math.inf).any()) for c in (_CLIP_VALUE, _CLIP_NORM))
     plan = _plan(
         parameters, X, Y, in_place, batch, activations, output, loss, rule, state, l2, clips, rates, int(key),
         sample_weight,

@@ -32,17 +32,19 @@ def _transposing(masked):
 
     def emit(builder, arguments, scalar):
         source, stride, rows, columns, target, target_stride = arguments
-        vectors = Vectors(builder, scalar, vector_length(4 if isinstance(scalar, ir.FloatType) else 8))
-        size, none, mask, lines = I64(vectors.size), I64(0), None, []
+        v = Vectors(builder, scalar, vector_length(4 if isinstance(scalar, ir.FloatType) else 8))
+        size, last = I64(v.size), builder.sub(rows, I64(1))
         stride, target_stride = builder.mul(stride, size), builder.mul(target_stride, size)
-        for i in range(vectors.VL):
+        across, down = (v.mask(columns), v.mask(rows)) if masked else (None, None)
+        none, lines = ir.Constant(ir.VectorType(ir.IntType(1), v.VL), None), []
+        for i in map(I64, range(v.VL)):
+            if masked:  # in place of rows that are missing the last one is read again
+                i = builder.select(builder.icmp_signed("<", i, last), i, last)
+            lines.append(v.load(builder.add(source, builder.mul(stride, i)), across))
+        for i, line in zip(map(I64, range(v.VL)), v.transpose(lines), strict=True):
             if masked:
-                mask = vectors.mask(builder.select(builder.icmp_signed("<", I64(i), rows), columns, none))
-            lines.append(vectors.load(builder.add(source, builder.mul(stride, I64(i))), mask))
-        for i, line in enumerate(vectors.transpose(lines)):
-            if masked:
-                mask = vectors.mask(builder.select(builder.icmp_signed("<", I64(i), columns), rows, none))
-            vectors.store(line, builder.add(target, builder.mul(target_stride, I64(i))), mask)
+                mask = builder.select(builder.icmp_signed("<", i, columns), down, none)
+            v.store(line, builder.add(target, builder.mul(target_stride, i)), mask if masked else None)
 
     @intrinsic
     def block(typingctx, source, stride, rows, columns, target, target_stride, like):
