@@ -209,6 +209,20 @@ def test_npz_and_parquet_give_the_model_of_the_csv(table, capsys):
     assert saved[0] == saved[1] == saved[2]
 
 
+def test_a_column_of_a_type_that_is_not_accepted_can_be_dropped(here, capsys):
+    arrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    columns = people()
+    columns["signup"] = arrow.array(range(60), arrow.date32())
+    parquet.write_table(arrow.table(columns), "people.parquet")
+    error = fails(capsys, "train", "people.parquet", "--target", "fate", *FAST)
+    assert error.endswith("'signup' is date32[day]; accepted: numbers, booleans and texts; use --drop to leave it out")
+    assert run("train", "people.parquet", "--target", "fate", "--drop", "age,signup", *FAST) == 0
+    assert "signup: left out, dropped" in capsys.readouterr().out
+    assert len(predictions(capsys, "model.jitprop", "people.parquet")) == 61
+
+
 def test_the_seed_fixes_everything(table):
     saved = []
     for seed in (1, 1, 2):

@@ -103,9 +103,9 @@ def learn_features(
     ------
     ValueError
         Missing values and no `impute`; values that are infinite, or numbers in some rows and texts in others;
-        no column is left.
+        a column of a type that is not accepted; no column is left.
     """
-    columns = {name: table[name] for name in names}
+    columns = {name: _column(table, name) for name in names}
     left_out = {name: "no values" for name, column in columns.items() if column.missing[training].all()}
     gaps = {n: int(c.missing.sum()) for n, c in columns.items() if c.missing.any() and n not in left_out}
     if gaps and impute is None:
@@ -130,6 +130,15 @@ def learn_features(
         reasons = "; ".join(f"{name!r}: {reason}" for name, reason in left_out.items()) or "there is none"
         raise ValueError(f"{table.source}: no column is left to learn from ({reasons})")
     return features, left_out
+
+
+def _column(table: Table, name: str) -> Column:
+    """The column; one that cannot be read tells the way out."""
+    table.check_name(name)
+    try:
+        return table[name]
+    except ValueError as error:
+        raise ValueError(f"{error}; use --drop to leave it out") from None
 
 
 def _learn(

@@ -83,11 +83,15 @@ class Table:
     lines: tuple[int, ...] | None = None
 
     def __getitem__(self, name: str) -> Column:
+        self.check_name(name)
+        return self.columns[name]()
+
+    def check_name(self, name: str) -> None:
+        """Refuse the name of no column; the values of one that is there are not looked at."""
         if name not in self.columns:
             close = difflib.get_close_matches(name, self.names, 1)
             hint = f"did you mean {close[0]!r}?" if close else f"it has {listing(self.names)}"
             raise ValueError(f"{self.source} has no column {name!r}; {hint}")
-        return self.columns[name]()
 
     def place(self, row: int) -> str:
         """Where a row stands in the file, for messages."""

@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
     target, output, values = decide(table, arguments.target, arguments.task, arguments.output, arguments.loss)
     for option in ("drop", "categorical"):
         for name in getattr(arguments, option):
-            table[name]  # named in an error when there is no such column
+            table.check_name(name)  # not its values: a column that is dropped may be of any type
     if arguments.target in arguments.drop:
         raise ValueError(f"--drop names the target {arguments.target!r}")
     training, held = split(values, bool(target.labels), arguments.validation_fraction, arguments.seed)
