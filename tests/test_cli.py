@@ -223,6 +223,20 @@ def test_a_column_of_a_type_that_is_not_accepted_can_be_dropped(here, capsys):
     assert len(predictions(capsys, "model.jitprop", "people.parquet")) == 61
 
 
+def test_columns_with_commas_in_their_names(here, capsys):
+    columns = people()
+    columns["note, free"] = columns['5" and more, "so"'] = range(60)
+    write_csv("people.csv", columns)
+    options = ["--drop", 'age,"note, free"', "--drop", '"5"" and more, ""so""", city', "--categorical", '"income"']
+    assert run("train", "people.csv", "--target", "fate", *options, "--hidden", "none", *FAST) == 0
+    assert "2 used" in capsys.readouterr().out
+    assert [feature.name for feature in TableModel.load("model.jitprop").features] == ["member", "income"]
+    error = fails(capsys, "train", "people.csv", "--target", "fate", "--drop", "note, free", *FAST)
+    assert error == (
+        "people.csv has no column 'note'; a name with a comma goes in double quotes: --drop '\"note, free\"'"
+    )
+
+
 def test_the_seed_fixes_everything(table):
     saved = []
     for seed in (1, 1, 2):
@@ -382,6 +396,7 @@ def test_divergence_is_one_line(table, capsys):
         ["train", "a.csv", "--target", "y", "--epochs", "0"],
         ["train", "a.csv", "--target", "y", "--hidden", "a"],
         ["train", "a.csv", "--target", "y", "--dropout", "1"],
+        ["train", "a.csv", "--target", "y", "--drop", '"a,b'],
         ["predict", "m", "d", "--unknown", "maybe"],
     ],
 )

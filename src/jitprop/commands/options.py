@@ -1,6 +1,9 @@
 """Types and groups of options that several commands share, and the way results are printed."""
 
 import argparse
+import csv
+import io
+import shlex
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -10,6 +13,8 @@ from ..network import KERNEL_SETS
 __all__ = [
     "add_kernels",
     "add_network",
+    "as_columns",
+    "columns",
     "count",
     "fields",
     "hidden_units",
@@ -49,6 +54,22 @@ def units(text: str) -> list[int]:
 def names(text: str) -> list[str]:
     """Names with commas between them."""
     return [name for name in (part.strip() for part in text.split(",")) if name]
+
+
+def columns(text: str) -> list[str]:
+    """Names of columns, written like a line of CSV: one that has a comma in it stands in quotes."""
+    try:
+        parts = next(csv.reader([text], skipinitialspace=True, strict=True), [])
+    except csv.Error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no line of CSV: {error}") from None
+    return [name for name in (part.strip() for part in parts) if name]
+
+
+def as_columns(name: str) -> str:
+    """How to write the name of a column after an option in a shell, for messages."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow([name])
+    return shlex.quote(line.getvalue())
 
 
 # argparse says "invalid <name> value" when one of these refuses.

@@ -19,7 +19,7 @@ from ..readers import read_table
 from ..tablemodel import TableModel
 from ..tables import Table
 from ..targets import TASKS, Target, decide, split
-from .options import add_kernels, add_network, count, fields, names, share, single
+from .options import add_kernels, add_network, as_columns, columns, count, fields, share, single
 
 __all__ = ["add"]
 
@@ -48,14 +48,21 @@ def add(subparsers: Any) -> None:
     data.add_argument("data", metavar="DATA", help="CSV with a header, NPZ, or Parquet")
     data.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
     data.add_argument("--task", choices=tuple(TASKS), help="inferred from the target column by default")
-    data.add_argument("--drop", type=names, action="extend", default=[], metavar="A,B", help="columns not to use")
     data.add_argument(
-        "--categorical",
-        type=names,
+        "--drop",
+        type=columns,
         action="extend",
         default=[],
         metavar="A,B",
-        help="numbers that are categories",
+        help="columns not to use, as a line of CSV: a name with a comma in double quotes; may be given again",
+    )
+    data.add_argument(
+        "--categorical",
+        type=columns,
+        action="extend",
+        default=[],
+        metavar="A,B",
+        help="numbers that are categories, written like those of --drop",
     )
     data.add_argument("--impute", choices=IMPUTATIONS, help="fill missing values; an error by default")
     data.add_argument(
@@ -99,9 +106,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError("--early-stopping needs rows held out, got --validation-fraction 0")
     table = read_table(arguments.data)
     target, output, values = decide(table, arguments.target, arguments.task, arguments.output, arguments.loss)
-    for option in ("drop", "categorical"):
-        for name in getattr(arguments, option):
-            table.check_name(name)  # not its values: a column that is dropped may be of any type
+    _check_columns(table, "--drop", arguments.drop)
+    _check_columns(table, "--categorical", arguments.categorical)
     if arguments.target in arguments.drop:
         raise ValueError(f"--drop names the target {arguments.target!r}")
     training, held = split(values, bool(target.labels), arguments.validation_fraction, arguments.seed)
@@ -127,6 +133,18 @@ def run(arguments: argparse.Namespace) -> int:
         print(fields(_about_held_out(arguments, model, X, Y, values, training, held)))
     print(fields([("saved", arguments.model)]))
     return 130 if history.stopped == "interrupted" else 0
+
+
+def _check_columns(table: Table, option: str, given: list[str]) -> None:
+    """The names alone, and not the values: a column that is dropped may be of any type."""
+    for name in given:
+        parts = [whole for whole in table.names if name in map(str.strip, whole.split(","))]
+        if parts and name not in table.names:
+            raise ValueError(
+                f"{table.source} has no column {name!r}; a name with a comma goes in double quotes: "
+                f"{option} {as_columns(parts[0])}"
+            )
+        table.check_name(name)
 
 
 def _network(arguments: argparse.Namespace, n_x: int, output: str, classes: int) -> Network:
