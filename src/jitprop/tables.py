@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["MISSING", "Column", "Table", "listing"]
+__all__ = ["MISSING", "Column", "Table", "listing", "nearest"]
 
 MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null"})
 BOOLEANS = {"true": True, "false": False}
@@ -89,13 +89,21 @@ class Table:
     def check_name(self, name: str) -> None:
         """Refuse the name of no column; the values of one that is there are not looked at."""
         if name not in self.columns:
-            close = difflib.get_close_matches(name, self.names, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it has {listing(self.names)}"
+            close = nearest(name, self.names)
+            hint = f"it has {listing(self.names)}" if close is None else f"did you mean {close!r}?"
             raise ValueError(f"{self.source} has no column {name!r}; {hint}")
 
     def place(self, row: int) -> str:
         """Where a row stands in the file, for messages."""
         return f"line {self.lines[row]}" if self.lines else f"row {row + 1}"
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The name that is likely to be meant, whether its letters are capitals or not; None where none is near."""
+    by_letters = {each.casefold(): each for each in names}
+    # difflib's own cutoff, 0.6, takes "income" for what is meant by "note".
+    close = difflib.get_close_matches(name.casefold(), by_letters, 1, cutoff=0.7)
+    return by_letters[close[0]] if close else None
 
 
 def listing(names: Iterable[str], most: int = 12) -> str:
