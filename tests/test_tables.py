@@ -194,16 +194,16 @@ def test_parquet_without_pyarrow_names_the_extra(file, monkeypatch):
 
 
 def test_an_unknown_column_is_named_with_the_nearest(file):
-    for given in ("citty", "ctiy", "City", "CITY"):
-        with pytest.raises(ValueError, match=rf"has no column '{given}'; did you mean 'city'\?"):
-            read_table(file(PEOPLE))[given]
+    for wrong in ("citty", "ctiy", "City", "CITY"):
+        with pytest.raises(ValueError, match=rf"has no column '{wrong}'; did you mean 'city'\?"):
+            read_table(file(PEOPLE))[wrong]
 
 
 def test_far_fetched_columns_are_not_suggested(file):
     table = read_table(file("age,income,y\n1,2,3\n"))
-    for given in ("nmae", "note", "x"):
-        with pytest.raises(ValueError, match=f"has no column '{given}'; it has 'age', 'income', 'y'$"):
-            table[given]
+    for wrong in ("nmae", "note", "x"):
+        with pytest.raises(ValueError, match=f"has no column '{wrong}'; it has 'age', 'income', 'y'$"):
+            table[wrong]
 
 
 # Features
