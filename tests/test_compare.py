@@ -316,6 +316,14 @@ def test_a_students_kernels_stand_in_the_table(here, capsys):
     assert (here / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.filterwarnings("always")
+def test_a_misspelt_kernel_is_told(here, capsys):
+    (here / "mine.py").write_text("def dot(w, x):\n    return float((w * x).sum())\n\ndef sigmiod(Z):\n    return Z\n")
+    assert main(["compare", "--quick", "--bring", "mine.py"]) == 0
+    told = "jitprop: warning: sigmiod of kernel set mine is not the name of a kernel and is not used; did you mean"
+    assert f"{told} 'sigmoid'?\n" == capsys.readouterr().err
+
+
 def test_a_wrong_kernel_is_told_and_nothing_written(here, capsys):
     (here / "mine.py").write_text("def linear_forward(W, A_prev, b):\n    return W @ A_prev\n")
     assert main(["compare", "--quick", "--bring", "mine", "--json", "a.json"]) == 1
@@ -354,16 +362,18 @@ def test_results_that_disagree_are_not_written(here, capsys, monkeypatch):
         (["--bring", "nowhere"], "no module named 'nowhere' here"),
         (["--bring", "nowhere.py"], "nowhere.py: No such file or directory"),
         (["--bring", "empty.py"], "has no function of a kernel's name"),
+        (["--bring", "rely.py"], "train_epoch; did you mean 'relu' by 'relue'?"),
         (["--bring", "good.py", "--only", "relu"], "good offers dot, which none of these computations uses: relu"),
     ],
 )
 def test_bad_input_is_told_in_one_line_before_anything_is_timed(here, capsys, arguments, told):
     (here / "empty.py").write_text("")
+    (here / "rely.py").write_text("def relue(Z):\n    return Z\n")
     (here / "good.py").write_text("def dot(w, x):\n    return float((w * x).sum())\n")
     assert main(["compare", *arguments]) == 1
     said = capsys.readouterr()
     assert told in said.err and said.err.count("\n") == 1 and "first " not in said.out
-    assert set(os.listdir(here)) <= {"empty.py", "good.py", "__pycache__"}
+    assert set(os.listdir(here)) <= {"empty.py", "rely.py", "good.py", "__pycache__"}
 
 
 def test_groups_and_names_once():

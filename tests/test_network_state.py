@@ -275,6 +275,27 @@ def test_modules_of_kernels():
         del sys.modules["student_kernels"]
 
 
+def sigmiod(Z, out=None):
+    return vectorized.sigmoid(Z)
+
+
+def test_a_misspelt_kernel_is_told(tmp_path):
+    module = types.ModuleType(__name__)
+    module.sigmiod = sigmiod
+    with pytest.raises(ValueError, match="has no function of a kernel's name: .*; did you mean 'sigmoid' by 'sigmiod'"):
+        network(kernels=module)
+    module.relu = module.relu2 = vectorized.relu
+    module.tahn = np.tan  # from elsewhere
+    expected = "sigmiod of kernel set .* is not the name of a kernel and is not used; did you mean 'sigmoid'?"
+    with pytest.warns(UserWarning, match=expected) as told:
+        Network([2, 1], output="sigmoid", kernels=module)
+    assert len(told) == 1 and told[0].filename == __file__
+    module.sigmoid = vectorized.sigmoid  # now the other is a helper
+    Network([2, 1], output="sigmoid", kernels=module).copy()
+    with pytest.warns(UserWarning, match="lineal_forward of kernel set SimpleNamespace"):
+        network(kernels=types.SimpleNamespace(relu=module.relu, lineal_forward=vectorized.linear_forward))
+
+
 def test_a_kernel_set_of_one_s_own_is_not_saved(tmp_path):
     net = network(kernels=types.SimpleNamespace(tanh=vectorized.tanh))
     net.save(tmp_path / "model")

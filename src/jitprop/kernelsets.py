@@ -1,14 +1,25 @@
 """The kernel set that a network calls: one of ours by name, or the user's, completed; and its threads."""
 
+import difflib
 import importlib
 import sys
 import types
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from jitprop_kernels import composition
+from jitprop_kernels.contract import KERNELS
 
-__all__ = ["KERNEL_SETS", "KernelSet", "compile_seconds", "get_num_threads", "set_num_threads"]
+__all__ = [
+    "KERNEL_SETS",
+    "KernelSet",
+    "compile_seconds",
+    "get_num_threads",
+    "misspelt",
+    "set_num_threads",
+    "warn_of_misspelt",
+]
 
 KERNEL_SETS = ("jit", "vectorized", "loops")
 
@@ -30,6 +41,11 @@ class KernelSet:
         None, a mapping, or an object whose kernel cannot be called.
     ValueError
         An unknown name, or an object that offers no kernel.
+
+    Warns
+    -----
+    UserWarning
+        A function is not named like a kernel, but nearly so.
     """
 
     def __init__(self, kernels: Any) -> None:
@@ -47,7 +63,7 @@ class KernelSet:
         if isinstance(kernels, types.ModuleType) and name.removeprefix("jitprop_kernels.") in KERNEL_SETS:
             self._choice = name.rpartition(".")[2]
         elif not isinstance(kernels, str):
-            self._completed = composition.complete(kernels)
+            self._completed = _complete(kernels)
 
     @property
     def name(self) -> str | None:
@@ -76,6 +92,43 @@ class KernelSet:
         module = state.get("module")
         self._choice = importlib.import_module(module) if module else state["choice"]
         self._completed = None
+
+
+def _complete(kernels: Any) -> Any:
+    try:
+        completed = composition.complete(kernels)
+    except ValueError as error:
+        hints = [f"did you mean {kernel!r} by {name!r}?" for name, kernel in misspelt(kernels).items()]
+        raise ValueError("; ".join([str(error), *hints])) from None
+    warn_of_misspelt(kernels, stacklevel=5)
+    return completed
+
+
+def misspelt(kernels: Any) -> dict[str, str]:
+    """Functions of a user's set that are no kernels, and for each the kernel that its name is close to.
+
+    Only kernels that the set does not offer: beside `relu`, a `relu2` is a helper. What a module imports from
+    elsewhere has its name from there.
+    """
+    module = kernels.__name__ if isinstance(kernels, types.ModuleType) else None
+    found = {}
+    for name in dir(kernels):
+        close = difflib.get_close_matches(name, KERNELS, 1, cutoff=0.8)
+        if name.startswith("_") or not close or hasattr(kernels, close[0]):
+            continue
+        function = getattr(kernels, name)
+        own = module is None or getattr(function, "__module__", None) == module
+        if own and callable(function) and not isinstance(function, type):
+            found[name] = close[0]
+    return found
+
+
+def warn_of_misspelt(kernels: Any, stacklevel: int = 2) -> None:
+    """A UserWarning for what nothing would ever call; `stacklevel` as in `warnings.warn`."""
+    what = getattr(kernels, "__name__", type(kernels).__name__)
+    for name, kernel in misspelt(kernels).items():
+        text = f"{name} of kernel set {what} is not the name of a kernel and is not used; did you mean {kernel!r}?"
+        warnings.warn(text, stacklevel=stacklevel)
 
 
 _COMPILING = "jitprop_kernels.jit.compiling"

@@ -15,6 +15,7 @@ from jitprop_kernels.doors import plain
 
 from .. import ladder
 from ..exercises import check_module, load
+from ..kernelsets import warn_of_misspelt
 from ..ladder import TASKS, Step, Task
 from .budget import Budget
 
@@ -113,6 +114,7 @@ def bring(what: str, say: Callable[[str], None] = print) -> Brought | None:
     if not all(reports):
         return None
     module = load(what)
+    warn_of_misspelt(module)
     offered = tuple(report.name for report in reports)
     own = types.SimpleNamespace(**{name: getattr(module, name) for name in offered})
     name = os.path.basename(what).removesuffix(".py")

@@ -15,6 +15,7 @@ from jitprop_kernels import loops
 from jitprop_kernels.contract import KERNELS
 from jitprop_kernels.doors import plain
 
+from ..kernelsets import misspelt
 from .mistakes import mistakes
 from .modules import find, load, loaded
 from .sandbox import TooLong, answer, say, stop_the_clock, where
@@ -128,20 +129,22 @@ def offered(what: str | os.PathLike[str], seconds: float = SECONDS) -> list[str]
         raise ValueError(f"{os.fspath(what)}: {' '.join(found)}")
     names = [name for name in KERNELS if name in found]
     if not names:
+        hints = [f"; did you mean {kernel!r} by {name!r}?" for name, kernel in found.items() if kernel]
         raise ValueError(
             f"{os.fspath(what)} has no function of a kernel's name; it has "
-            f"{', '.join(sorted(found)[:8]) or 'no function at all'}; kernels: {', '.join(KERNELS)}"
+            f"{', '.join(sorted(found)[:8]) or 'no function at all'}; kernels: {', '.join(KERNELS)}{''.join(hints)}"
         )
     return names
 
 
-def _names(what: Any) -> dict[str, None] | list[str]:
+def _names(what: Any) -> dict[str, str | None] | list[str]:
+    """The functions of a module, each with the kernel that it may be meant for; or what is wrong with the module."""
     module, problem = loaded(what)
     if problem:
         return [problem]
-    return {
-        name: None for name, value in vars(module).items() if callable(value) and not isinstance(value, (type, str))
-    }
+    functions = [n for n, value in vars(module).items() if callable(value) and not isinstance(value, (type, str))]
+    meant = misspelt(module)
+    return {name: meant.get(name) for name in functions}
 
 
 def _examine(
