@@ -1,8 +1,10 @@
 """The fit loop: the same bits however it is cut, and a usable network whatever happens."""
 
+import inspect
 import math
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -20,7 +22,7 @@ from jitprop.modelfile import ModelFileError
 from jitprop.network import Network
 from jitprop.optimizers import SGD, Adam, AdamW, RMSProp
 from jitprop.schedules import Cosine, Step, WarmUp
-from jitprop.training import DivergenceError
+from jitprop.training import DivergenceError, fit
 from jitprop_kernels import vectorized
 
 SETS = ("vectorized", "jit")
@@ -50,6 +52,16 @@ def assert_same(left, right):
     assert len(left) == len(right)
     for a, b in zip(left, right, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_help_says_what_the_parameters_are():
+    text = inspect.getdoc(Network.fit)
+    ours, inner = inspect.signature(Network.fit), inspect.signature(fit)
+    names = re.findall(r"^(\w+) : ", text, re.MULTILINE)
+    assert names == list(ours.parameters)[1:] == list(inner.parameters)[1:]
+    assert [p.default for p in ours.parameters.values()] == [p.default for p in inner.parameters.values()]
+    assert all(f"\n{title}\n---" in text for title in ("Parameters", "Returns", "Raises", "Notes"))
+    assert "Network.fit" in fit.__doc__
 
 
 # The same bits

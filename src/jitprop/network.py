@@ -216,7 +216,62 @@ class Network(Stored):
         resume: bool = False,
         verbose: bool | None = None,
     ) -> History:
-        """Train; parameters, result, errors and notes are those of `jitprop.training.fit`."""
+        """Train: for each batch forward, cost, backward, update.
+
+        Parameters
+        ----------
+        X : array-like, shape (n_x, m)
+            Not copied if it is of the network's dtype and C-contiguous, or the transpose of such an array.
+        Y : array-like
+            (n[L], m); (m,) for one output unit; class indices (m,) for softmax.
+        epochs : int
+            How often to visit all examples, in addition to what the network was trained before. An epoch is
+            drawn from the network's seed and the number of epochs trained, so fit(a) and then fit(b) give the
+            bits of fit(a + b).
+        batch_size : int or None
+            None is one batch of all examples, in order. Otherwise 1 to m; the last, smaller batch is trained on
+            too.
+        optimizer : Optimizer or None
+            None goes on with the network's, which at first is ``Adam()``. The optimizer's averages belong to the
+            network: they go on with an equal optimizer and start at zero with another.
+        shuffle : bool
+            Whether batches are drawn in another order in every epoch.
+        sample_weight : array-like, optional
+            (m,) or (1, m), not negative. An example of weight 0 is left out.
+        validation_data : tuple or float, optional
+            (X, Y) or (X, Y, sample_weight), or the share of the examples to keep back, above 0 and below 1:
+            drawn from the seed and m, hence the same ones in every call.
+        callbacks : Callback, function or list of them
+            Called after every epoch; see `Callback`.
+        checkpoint : Checkpoint or path, optional
+            The file to keep, from which training can go on.
+        resume : bool
+            Go on from the checkpoint if the file exists; `epochs` is then the total, with those in the file.
+        verbose : bool or None
+            None shows a bar at a terminal when training takes long; True prints a line for every epoch; False is
+            silent.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        TypeError, ValueError
+            Bad input; nothing has been changed.
+        ModelFileError
+            The checkpoint is damaged.
+        DivergenceError
+            The cost is not finite. Its step is not made, and the network keeps the last finite parameters.
+        RuntimeError
+            The network is being trained by another call.
+
+        Notes
+        -----
+        Ctrl-C ends training within 0.2 s or one step with a warning, and the history comes back with `stopped`
+        set to "interrupted". The steps made until then stay made and are counted; the epoch is not, and starts
+        again, with the same permutation, in the next call.
+        """
         return training.fit(
             self, X, Y, epochs, batch_size, optimizer, shuffle, sample_weight, validation_data,
             callbacks, checkpoint, resume, verbose,
