@@ -2,11 +2,13 @@
 
 import doctest
 import re
+import shlex
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
 
+from jitprop import cli
 from jitprop_kernels.jit import compiling
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,6 +55,26 @@ def test_examples(page: Path):
 def test_there_are_examples_on_the_pages_that_promise_them():
     pages = [DOCS / "start.md", *(DOCS / "guide" / f"{name}.md" for name in ("data", "network", "training", "files"))]
     assert all("\n```python\n" in page.read_text(encoding="utf-8") for page in pages)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
+def test_commands_are_understood(page: Path):
+    lines = page.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+    for line in lines:
+        if line.startswith("$ jitprop ") and not set(line.split()) & {"--help", "COMMAND"}:
+            cli.build_parser().parse_args(shlex.split(line, comments=True)[2:])
+
+
+def test_the_page_of_the_command_line_says_what_is_often_needed():
+    page = (DOCS / "guide" / "commandline.md").read_text(encoding="utf-8")
+    for option in ("--drop", "--early-stopping", "--unknown", "--impute", "--categorical"):
+        assert f"`{option}" in page
+
+
+def test_what_the_first_page_installs_is_enough_for_what_it_runs():
+    lines = (DOCS / "start.md").read_text(encoding="utf-8").splitlines()
+    commands = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+    assert commands[:4] == ["python3 -m venv .venv", ". .venv/bin/activate", "pip install '.[all]'", "jitprop demo"]
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES], ids=lambda page: page.name)
