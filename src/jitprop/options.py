@@ -37,7 +37,8 @@ class Options:
         self.epochs = check_integer("epochs", epochs, 0)
         self.batch_size = None if batch_size is None else check_integer("batch_size", batch_size, 1)
         if optimizer is not None and type(optimizer) not in OPTIMIZERS.values():
-            raise TypeError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {_kind(optimizer)}")
+            accepted = f"optimizer must be one of {', '.join(OPTIMIZERS)}"
+            raise TypeError(f"{accepted}, got {_kind(optimizer)}{_instead(optimizer)}")
         self.optimizer: Optimizer = optimizer or network.optimizer or Adam()
         self.shuffle = _check_flag("shuffle", shuffle)
         self.callbacks = as_callbacks(callbacks)
@@ -60,6 +61,14 @@ def _check_flag(name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {_kind(value)}")
     return bool(value)
+
+
+def _instead(optimizer: Any) -> str:
+    """What to write for the name or the class of an optimizer."""
+    name = optimizer.__name__ if isinstance(optimizer, type) else str(optimizer)
+    meant = [each for each in OPTIMIZERS if each.casefold() == name.casefold()]
+    given = repr(optimizer) if isinstance(optimizer, str) else name
+    return f"; give {meant[0]}(), not {given}" if meant else ""
 
 
 def _kind(value: Any) -> str:
