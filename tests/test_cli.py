@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -235,6 +236,22 @@ def test_columns_with_commas_in_their_names(here, capsys):
     assert error == (
         "people.csv has no column 'note'; a name with a comma goes in double quotes: --drop '\"note, free\"'"
     )
+
+
+def test_columns_that_may_name_rows_are_told(here, capsys):
+    columns = people()
+    columns["no, of"] = range(60)
+    columns["name"] = [f"n{i % 23}" for i in range(60)]
+    write_csv("people.csv", columns)
+    assert run("train", "people.csv", "--target", "fate", *FAST) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "note no, of: whole numbers, all different" in said and "leave it out: --drop '\"no, of\"'" in said
+    assert re.search(r"note name: 2\d different texts in 48 rows, .* leave it out: --drop name ", said)
+    used = [feature.name for feature in TableModel.load("model.jitprop").features]
+    assert used == ["age", "city", "member", "income", "no, of", "name"]  # told, and learned from all the same
+    write_csv("people.csv", people())
+    assert run("train", "people.csv", "--target", "fate", *FAST) == 0
+    assert "note " not in capsys.readouterr().out
 
 
 def test_the_seed_fixes_everything(table):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jitprop.encoding import encode
 from jitprop.modelfile import ModelFileError
-from jitprop.preprocessing import Feature, learn_features, standardization
+from jitprop.preprocessing import Feature, doubtful, learn_features, standardization
 from jitprop.readers import read_table
 from jitprop.targets import Target, decide, known_values, split
 
@@ -250,6 +250,31 @@ def test_columns_of_no_use_are_left_out_with_the_reason(file):
     assert features[1].width == 60
     with pytest.raises(ValueError, match="no column is left to learn from .*'same': the same value"):
         learn(table, ["same"])
+
+
+def test_columns_that_may_name_rows_are_told(file):
+    order = np.random.default_rng(0).permutation(100)
+    columns = {
+        "up": [3 * i + i % 2 for i in range(100)],
+        "down": [-i for i in range(100)],
+        "shuffled": [7 + i for i in order],
+        "gaps": [2 * i for i in order],
+        "twice": [i // 2 for i in range(100)],
+        "measured": [i + 0.5 for i in range(100)],
+        "often": [f"t{i % 20}" for i in range(100)],
+        "seldom": [f"t{i % 40}" for i in range(100)],
+        "asked": [f"t{i % 40}" for i in range(100)],
+        "flag": [["true", "false"][i % 2] for i in range(100)],
+    }
+    rows = [",".join(map(str, row)) for row in zip(*columns.values(), strict=True)]
+    table = read_table(file("\n".join([",".join(columns), *rows])))
+    features, left_out = learn(table, list(columns), range(80))
+    found = doubtful(table, features, np.arange(80), ["asked"])
+    assert list(found) == ["up", "down", "shuffled", "seldom"] and not left_out
+    assert found["seldom"] == "40 different texts in 80 rows, each of them a row of X"
+    assert found["up"] == "whole numbers, all different, in order or without a gap, like numbers of rows"
+    few = read_table(file("a\n1\n2\n3\n", "few.csv"))
+    assert doubtful(few, learn(few, ["a"])[0], np.arange(3)) == {}
 
 
 def test_missing_values_are_named_with_column_count_and_way_out(file):

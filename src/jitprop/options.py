@@ -65,7 +65,7 @@ def _check_flag(name: str, value: Any) -> bool:
 
 def _instead(optimizer: Any) -> str:
     """What to write for the name or the class of an optimizer."""
-    name = optimizer.__name__ if isinstance(optimizer, type) else str(optimizer)
+    name = optimizer if isinstance(optimizer, str) else getattr(optimizer, "__name__", "")
     meant = [each for each in OPTIMIZERS if each.casefold() == name.casefold()]
     given = repr(optimizer) if isinstance(optimizer, str) else name
     return f"; give {meant[0]}(), not {given}" if meant else ""

@@ -15,10 +15,11 @@ import numpy as np
 from .modelfile import ModelFileError
 from .tables import Column, Table, listing
 
-__all__ = ["IMPUTATIONS", "Feature", "check_finite", "learn_features", "standardization"]
+__all__ = ["IMPUTATIONS", "Feature", "check_finite", "doubtful", "learn_features", "standardization"]
 
 IMPUTATIONS = ("median", "mean", "most_frequent")
 FEW = 20  # so many categories are always accepted
+SELDOM = 5  # texts that come in fewer rows than this, on average, are told
 MANY = 10_000  # more make the first layer larger than a person can have meant
 
 
@@ -182,6 +183,37 @@ def _learn_category(column: Column, known: np.ndarray, impute: str | None, asked
     return Feature(
         column.name, "category", categories=categories, fill=_most_frequent(texts) if impute else None
     )
+
+
+def doubtful(
+    table: Table, features: Sequence[Feature], training: np.ndarray, categorical: Sequence[str] = ()
+) -> dict[str, str]:
+    """Columns that are used but may say which row it is, and not what it is like; and what looks like that.
+
+    Only to be told: nothing is learned differently. Columns in `categorical` are meant to be what they are.
+    """
+    found = {}
+    for feature in features:
+        if feature.name in categorical or feature.kind == "boolean":
+            continue
+        column = table[feature.name]
+        if feature.kind == "category":
+            known, different = int((~column.missing[training]).sum()), len(feature.categories)
+            if different > max(FEW, known // SELDOM):
+                found[feature.name] = f"{different} different texts in {known} rows, each of them a row of X"
+        elif not column.missing.any() and _counts_rows(column.numbers()[0]):
+            found[feature.name] = "whole numbers, all different, in order or without a gap, like numbers of rows"
+    return found
+
+
+def _counts_rows(numbers: np.ndarray) -> bool:
+    """Whether they are like 1, 2, 3, ..., in any order, or whole and always rise or always fall."""
+    if len(numbers) < FEW or (numbers != np.floor(numbers)).any():
+        return False
+    steps = np.diff(numbers)
+    if (steps > 0).all() or (steps < 0).all():
+        return True
+    return bool((np.diff(np.sort(numbers)) == 1).all())
 
 
 def _most_frequent(values: list[Any]) -> Any:

@@ -14,7 +14,7 @@ from ..history import History
 from ..kernelsets import compile_seconds
 from ..network import Network
 from ..optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
-from ..preprocessing import IMPUTATIONS, learn_features
+from ..preprocessing import IMPUTATIONS, doubtful, learn_features
 from ..readers import read_table
 from ..tablemodel import TableModel
 from ..tables import Table
@@ -121,7 +121,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     left_out |= {name: "dropped" for name in arguments.drop}
     print(fields(_about_data(arguments, table, target, training, held)))
-    print(fields(_about_columns(model, left_out, unknown)))
+    notes = _notes(doubtful(table, features, training, arguments.categorical))
+    print(fields(_about_columns(model, left_out, unknown) + notes))
     print(f"\n{network.shapes()}\n")
     sys.stdout.flush()  # whoever reads a pipe sees it before training, too
     compiled, started = compile_seconds(), time.perf_counter()
@@ -211,6 +212,16 @@ def _about_columns(model: TableModel, left_out: dict[str, str], unknown: dict[st
     if len(left_out) > SHOWN:
         lines.append(("", f"... and {len(left_out) - SHOWN} more left out"))
     return lines
+
+
+def _notes(doubts: dict[str, str]) -> list[tuple[str, str]]:
+    notes = [
+        ("note", f"{name}: {looks}; if it says nothing of new rows, leave it out: --drop {as_columns(name)}")
+        for name, looks in list(doubts.items())[:SHOWN]
+    ]
+    if len(doubts) > SHOWN:
+        notes.append(("", f"... and {len(doubts) - SHOWN} more like these"))
+    return notes
 
 
 def _about_training(
