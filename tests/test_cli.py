@@ -338,7 +338,7 @@ def test_held_out_rows_do_not_teach(table):
         (["--target", "fate", "--learning-rate", "0"], "learning_rate"),
         (["--target", "fate", "--clip-value", "-1"], "clip_value of Adam must be a finite number above 0"),
         (["--target", "fate", "--clip-norm", "nan"], "clip_norm of Adam must be a finite number above 0"),
-        (["--target", "fate", "--batch-size", "1000"], "batch_size"),
+        (["--target", "fate", "--batch-size", "49"], "--batch-size must be from 1 to 48, the rows to train on, got 49"),
         (["--target", "fate", "--l2", "-1"], "l2"),
         (["--target", "fate", "-o", "none/model"], "none: no such directory"),
         (["--target", "fate", "-o", "."], ".: Is a directory"),
@@ -348,8 +348,17 @@ def test_held_out_rows_do_not_teach(table):
     ],
 )
 def test_errors_of_train_are_one_line_and_leave_nothing(table, here, capsys, options, message):
-    assert message in fails(capsys, "train", table, *options, "--kernels", "vectorized")
+    assert run("train", table, *options, "--kernels", "vectorized") == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("jitprop: error: ") and said.err.count("\n") == 1 and message in said.err
+    assert said.out == ""  # nothing that could be told at once is told after the report
     assert sorted(os.listdir(here)) == ["people.csv"]
+
+
+@pytest.mark.parametrize("option", ["learning-rate", "clip-value", "clip-norm"])
+def test_settings_of_the_optimizer_are_checked_before_the_data_are_read(here, capsys, option):
+    error = fails(capsys, "train", "none.csv", "--target", "fate", f"--{option}", "-1")
+    assert error.startswith(option.replace("-", "_")) and error.endswith("must be a finite number above 0, got -1.0")
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_writable(arguments.model)
     if arguments.early_stopping and not arguments.validation_fraction:
         raise ValueError("--early-stopping needs rows held out, got --validation-fraction 0")
+    optimizer = _optimizer(arguments)  # now: what is wrong with its numbers needs no data to be seen
     table = read_table(arguments.data)
     target, output, values = decide(table, arguments.target, arguments.task, arguments.output, arguments.loss)
     _check_columns(table, "--drop", arguments.drop)
@@ -111,6 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.target in arguments.drop:
         raise ValueError(f"--drop names the target {arguments.target!r}")
     training, held = split(values, bool(target.labels), arguments.validation_fraction, arguments.seed)
+    _check_batch_size(arguments.batch_size, len(training))
     target = target.standardized(values[training], output, arguments.loss)
     used = [name for name in table.names if name != target.name and name not in arguments.drop]
     features, left_out = learn_features(table, used, training, arguments.impute, arguments.categorical)
@@ -126,7 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"\n{network.shapes()}\n")
     sys.stdout.flush()  # whoever reads a pipe sees it before training, too
     compiled, started = compile_seconds(), time.perf_counter()
-    history = _fit(arguments, network, X, Y, training, held)
+    history = _fit(arguments, network, optimizer, X, Y, training, held)
     seconds, compiled = time.perf_counter() - started, compile_seconds() - compiled
     model.save(arguments.model)
     print(fields(_about_training(arguments, history, seconds - compiled, compiled)))
@@ -148,6 +150,11 @@ def _check_columns(table: Table, option: str, given: list[str]) -> None:
         table.check_name(name)
 
 
+def _check_batch_size(given: int | None, rows: int) -> None:
+    if given is not None and given > rows:
+        raise ValueError(f"--batch-size must be from 1 to {rows}, the rows to train on, got {given}")
+
+
 def _network(arguments: argparse.Namespace, n_x: int, output: str, classes: int) -> Network:
     return Network(
         [n_x, *arguments.hidden, classes if output == "softmax" else 1],
@@ -162,24 +169,28 @@ def _network(arguments: argparse.Namespace, n_x: int, output: str, classes: int)
     )
 
 
+def _optimizer(arguments: argparse.Namespace) -> Optimizer:
+    kind, settings = OPTIMIZERS[arguments.optimizer]
+    given = {name: getattr(arguments, name) for name in ("learning_rate", "clip_value", "clip_norm")}
+    return kind(**settings | {name: value for name, value in given.items() if value is not None})
+
+
 def _fit(
     arguments: argparse.Namespace,
     network: Network,
+    optimizer: Optimizer,
     X: np.ndarray,
     Y: np.ndarray,
     training: np.ndarray,
     held: np.ndarray,
 ) -> History:
-    kind, settings = OPTIMIZERS[arguments.optimizer]
-    given = {name: getattr(arguments, name) for name in ("learning_rate", "clip_value", "clip_norm")}
-    settings = settings | {name: value for name, value in given.items() if value is not None}
     stop = [EarlyStopping(patience=arguments.early_stopping)] if arguments.early_stopping else []
     return network.fit(
         X.T[training].T,  # the rows of a C-contiguous array: no further copy is made
         Y[training],
         epochs=arguments.epochs,
         batch_size=arguments.batch_size or min(BATCH, len(training)),
-        optimizer=kind(**settings),
+        optimizer=optimizer,
         validation_data=(X.T[held].T, Y[held]) if len(held) else None,
         callbacks=stop,
     )
