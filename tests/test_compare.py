@@ -343,6 +343,20 @@ def test_a_kernel_that_fails_on_large_arrays_only(here, capsys):
     assert os.listdir(here) in (["mine.py"], ["mine.py", "__pycache__"], ["__pycache__", "mine.py"])
 
 
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [
+        ("raise OverflowError('no')", "mine: relu is right on small arrays, but in {}: OverflowError: no"),
+        ("while True: pass", "mine: relu took more than 2 s for {}"),
+    ],
+)
+def test_a_kernel_that_fails_in_an_epoch_is_named(here, capsys, monkeypatch, trouble, told):
+    monkeypatch.setattr(compare, "OWN_SECONDS", 2)
+    (here / "mine.py").write_text(f"def relu(Z):\n    if Z.size > 500:\n        {trouble}\n    return Z * (Z > 0)\n")
+    assert main(["compare", "--quick", "--bring", "mine.py", "--only", "epoch"]) == 1
+    assert told.format(TASKS["epoch"].title) in " ".join(capsys.readouterr().err.split())
+
+
 def test_results_that_disagree_are_not_written(here, capsys, monkeypatch):
     monkeypatch.setattr(ladder, "_agree", lambda *arguments: False)
     monkeypatch.setattr(ladder, "rungs", lambda task: ("numpy",))

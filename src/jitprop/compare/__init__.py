@@ -6,11 +6,12 @@
 import contextlib
 import os
 import signal
+import traceback
 import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from jitprop_kernels import composition
+from jitprop_kernels import composition, results
 from jitprop_kernels.doors import plain
 
 from .. import ladder
@@ -213,6 +214,14 @@ def _climb(
     return steps
 
 
+def _running(error: BaseException) -> str | None:
+    """The student's kernel in which an error was raised: an epoch calls several, and is itself not the student's."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_globals is vars(results)]
+    # Every kernel of a student's is called by what `results.check_results` put around it, whose parameter says which.
+    kernels = [frame.f_locals["kernel"] for frame in frames if "kernel" in frame.f_locals]
+    return str(kernels[-1]) if kernels else None
+
+
 @contextlib.contextmanager
 def _limited(name: str, task: Task) -> Iterator[None]:
     """Turn what a student's kernel raises, or that it never ends, into an error that says so."""
@@ -228,11 +237,12 @@ def _limited(name: str, task: Task) -> Iterator[None]:
     signal.alarm(OWN_SECONDS)
     try:
         yield
-    except TimeoutError:
-        raise ValueError(f"{name}: {task.kernel} took more than {OWN_SECONDS} s for {task.title}") from None
+    except TimeoutError as error:
+        kernel = _running(error) or task.kernel
+        raise ValueError(f"{name}: {kernel} took more than {OWN_SECONDS} s for {task.title}") from None
     except Exception as error:
-        text = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{name}: {task.kernel} is right on small arrays, but in {task.title}: {text}") from error
+        kernel, text = _running(error) or task.kernel, f"{type(error).__name__}: {error}"
+        raise ValueError(f"{name}: {kernel} is right on small arrays, but in {task.title}: {text}") from error
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
