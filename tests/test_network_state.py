@@ -290,7 +290,7 @@ def test_a_misspelt_kernel_is_told(tmp_path):
     with pytest.warns(UserWarning, match=expected) as told:
         Network([2, 1], output="sigmoid", kernels=module)
     assert len(told) == 1 and told[0].filename == __file__
-    module.sigmoid = vectorized.sigmoid  # now the other is a helper
+    module.sigmoid = vectorized.sigmoid  # now the other is no slip
     Network([2, 1], output="sigmoid", kernels=module).copy()
     with pytest.warns(UserWarning, match="lineal_forward of kernel set SimpleNamespace"):
         network(kernels=types.SimpleNamespace(relu=module.relu, lineal_forward=vectorized.linear_forward))

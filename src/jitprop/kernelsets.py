@@ -107,7 +107,7 @@ def _complete(kernels: Any) -> Any:
 def misspelt(kernels: Any) -> dict[str, str]:
     """Functions of a user's set that are no kernels, and for each the kernel that its name is close to.
 
-    Only kernels that the set does not offer: beside `relu`, a `relu2` is a helper. What a module imports from
+    Only kernels that the set does not offer: beside `relu`, a `relu2` is an aid to it. What a module imports from
     elsewhere has its name from there.
     """
     module = kernels.__name__ if isinstance(kernels, types.ModuleType) else None
