@@ -20,7 +20,7 @@ import numpy as np
 from jitprop_kernels.jit import batches, compiling, epoch
 from jitprop_kernels.jit.launch import address_of
 from jitprop_kernels.jit.peak import fma_peak
-from jitprop_kernels.jit.tapes import play_tapes
+from jitprop_kernels.jit.tapes import play_own
 from jitprop_kernels.jit.vectors import call_address
 
 from .peers import data, jitprop_peer
@@ -69,8 +69,8 @@ def anatomy(case, steps):
     runner.epochs(1)
     (plan,) = epoch._plans.kept.values()  # of the call before
     tape = plan.tape(net.batch)
-    # Where pieces of a batch have tapes of their own, their tasks in place of the one that plays them.
-    records = [tape.inner[0].records if row[0] == play_tapes() else row[None] for row in tape.records]
+    # Where a thread, of which there is one, has a tape of its own, its tasks in place of the one that plays them.
+    records = [tape.own[0].records if row[0] == play_own() else row[None] for row in tape.records]
     records = np.concatenate(records)
     order = np.arange(1) if net.full else runner.rng.permutation(net.examples)
     coefficients = runner.optimizer.coefficients(np.ones(1, np.int64), np.full(1, STAYS))

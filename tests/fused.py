@@ -27,14 +27,13 @@ _TASK = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)
 
 def forget_plans():
     """Drop the plans that wait for the next call: they are for other threads, or lie elsewhere."""
-    for plans in (epoch._plans, forward._plans):
-        plans.kept.clear()
-        plans.references.clear()
+    epoch._plans.clear()
+    forward._plans.clear()
 
 
 def small_pieces(monkeypatch):
     """Let batches be cut into pieces whatever they are worth."""
-    limits = {"_WORK": 0, "_WEIGHTS": 2**60, "_CHEAPER": 0, "_LEAST": 2, "_FEW": 40, "_BYTES": 2**15, "_MEMORY": 1e-9}
+    limits = {"_WORK": 0, "_WEIGHTS": 2**60, "_CHEAPER": 0, "_LEAST": 2, "_PIECE": 40, "_BYTES": 2**15, "_MEMORY": 1e-9}
     for name, value in limits.items():
         monkeypatch.setattr(pieces, name, value)
     forget_plans()

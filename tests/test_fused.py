@@ -18,9 +18,9 @@ from fused import Case, Poisoned, PoisonedWorkspace, Threads, draw, forget_plans
 from jitprop import Adam, Network
 from jitprop_kernels import jit, vectorized
 from jitprop_kernels.contract import RULES
-from jitprop_kernels.jit import epoch, plan
+from jitprop_kernels.jit import epoch, forward, plan
 from jitprop_kernels.jit.columns import ColumnPlan
-from jitprop_kernels.jit.pieces import PiecePlan
+from jitprop_kernels.jit.pieces import PiecePlan, number_of_pieces
 from jitprop_kernels.jit.rows import RowPlan
 from jitprop_kernels.jit.tile import tile
 
@@ -209,6 +209,14 @@ def test_pieces_in_any_order_with_poison_around(monkeypatch, case):
             forget_plans()
 
 
+@pytest.mark.parametrize("units", [(64, 100, 10), (30, 64, 64, 1), (20, 32, 1), (5, *[17] * 98, 1)], ids=str)
+def test_a_larger_batch_has_no_fewer_pieces(units):
+    """And each has a panel at least, of which so many are made."""
+    chosen = [number_of_pieces(units, batch, np.dtype("float32")) for batch in range(1, 6000)]
+    assert chosen == sorted(chosen) and chosen[0] == 1 and chosen[-1] > 1
+    assert all(64 * number <= batch + 63 for batch, number in enumerate(chosen, start=1) if number > 1)
+
+
 def test_batches_at_the_border_of_the_layouts(monkeypatch):
     """Every batch from 1 to a panel and one more, in order and gathered: both layouts come up, and agree with NumPy."""
     Threads(monkeypatch, 3, "mixed")
@@ -312,6 +320,7 @@ SIZES = (
     ((64, 100, 10), 200, 2000),
     ((16, 240, 240, 2), 1024, 4096),
     ((30, 64, 64, 1), 100_000, 100_000),
+    ((5, *[3] * 98, 1), 20_000, 20_000),
 )  # fmt: skip
 
 
@@ -379,6 +388,29 @@ def test_many_threads_take_no_more(monkeypatch, units, batch):
     with watched_plans() as plans:
         case.train(jit)
     assert plans[0].nbytes <= allowed(units, batch, batch, slots=2, itemsize=4)
+
+
+@pytest.mark.parametrize("module", [epoch, forward], ids=["training", "prediction"])
+def test_an_interrupted_plan_is_made_again(monkeypatch, module):
+    """Ctrl-C while a tape is written, which may compile, must not leave half of it for the next call."""
+    forget_plans()
+    case = Case((7, 5, 2), 40, 40, rule="sgd")
+    like, state, X, Y, order, table, _ = case.arrays()
+
+    def run():
+        if module is forward:
+            return [jit.network_forward(like, X, ["relu"], "softmax")]
+        jit.train_epoch(like, X, Y, order, 40, ["relu"], *case.head, "sgd", state, table)
+        return like
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "player", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    assert all(np.isfinite(array).all() for array in run())
 
 
 # Other widths of vectors

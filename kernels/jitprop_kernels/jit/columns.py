@@ -35,13 +35,16 @@ class ColumnPlan(Plan):
         """Examples for which there is room in the arrays of the layers, in whole panels."""
         return self.padded
 
-    def sizes(self):
-        NR, L = self.tile.NR, self.L
+    def measure(self):
+        NR = self.tile.NR
         self.wide = self.examples_are_rows and steps.wide(self.units)
         self.by_panels = self.examples_are_rows and not self.wide and steps.small(self.units)
         self.panel = [n * NR for n in self.units]
-        # Z[L] and dZ[L] are matrices, as heads want them.
         self.row = self.pad(self.room)
+
+    def sizes(self):
+        L = self.L
+        # Z[L] and dZ[L] are matrices, as heads want them.
         sizes = dict.fromkeys((f"A{L}", f"G{L}"), self.size * self.units[L] * self.row)
         for l in range(L):
             sizes |= dict.fromkeys((f"A{l}", f"T{l}", f"G{l}"), self.size * self.room * self.units[l])
@@ -176,7 +179,7 @@ class ColumnPlan(Plan):
         self.squares(tape)
         headed = tape.cut(together)
         self.sums(tape, count, count, threads)
-        return self.finish(tape, count, threads, (gathered, headed))
+        return self.finish(tape, threads, (gathered, headed))
 
     def passes(self, tape, count, threads, split):
         """From the gathering of examples forward to the head and back to dZ[1]."""
@@ -203,10 +206,10 @@ class ColumnPlan(Plan):
         for l in range(self.L, 1, -1):
             product(self.backward, l)
 
-    def sums(self, tape, count, of, threads):
-        """The gradients, summed over `count` examples of a batch of `of`, and what becomes of them."""
+    def sums(self, tape, count, whole, threads):
+        """The gradients, summed over `count` of the `whole` batch's examples, and what becomes of them."""
         for l in range(self.L, 0, -1):
             place, panel, row = self.delta(l)
             groups = (self.tile.NR, panel - self.tile.NR) if l < self.L else (count, 0)
-            following = (self.running, *self.X[:2], of + self.begin) if l == 1 and self.distant else (0, 0, 0, 0)
-            self.gradients(tape, l, count, of, threads, (place, row, 1, *groups), self.turned(l - 1), following)
+            following = (self.running, *self.X[:2], whole + self.begin) if l == 1 and self.distant else (0, 0, 0, 0)
+            self.gradients(tape, l, count, whole, threads, (place, row, 1, *groups), self.turned(l - 1), following)

@@ -22,13 +22,13 @@ from .vectors import I64, Vectors, define, vector_length
 __all__ = ["dots"]
 
 
-_MOST_COLUMNS = 16
+_MOST_COLUMNS = 16  # more than a tile has rows
 
 
 def _shape(count, grain):
     """Rows of A and of B in a tile for `count` of A, which are shared out evenly: 16 are 4 x 4, not 3 x 5 and one.
 
-    As many sums, a vector of each row of A, one of B and a spare one must fit.
+    The registers must take rows x columns sums, a vector of each row of A, one of B and a spare one.
     """
     registers = compiling.register_count()
     most = 5 if registers >= 32 else 3

@@ -17,7 +17,7 @@ from . import compiling
 from .batches import AT_CHOSEN, AT_COEFFICIENTS, AT_FACTOR, AT_L2, AT_NEXT, AT_NUMBER, RUNNING
 from .columns import ColumnPlan
 from .launch import address_of, bits, compiled_task, function, launcher
-from .pieces import PiecePlan, pieces
+from .pieces import PiecePlan, number_of_pieces
 from .plan import KeptPlans
 from .reductions import inner
 from .rows import RowPlan
@@ -27,7 +27,7 @@ from .vectors import cast, float_of, unpack, vector_at
 
 __all__ = ["train_epoch"]
 
-_KEPT = 64 * 2**20  # bytes of workspace that wait for the next call
+_KEPT = 64 * 2**20  # bytes of workspace beyond which a plan does not wait for the next call
 _STEP, _CLIP_VALUE, _CLIP_NORM = (COEFFICIENTS.index(name) for name in ("step", "clip_value", "clip_norm"))
 _COLUMNS = len(COEFFICIENTS)
 
@@ -85,7 +85,7 @@ def _layout(units, batch, dtype):
     """Which plan is for a batch; few examples do not fill the columns of a tile."""
     if 4 * batch < 3 * tile(dtype).NR:
         return RowPlan
-    return PiecePlan if pieces(units, batch, dtype) > 1 else ColumnPlan
+    return PiecePlan if number_of_pieces(units, batch, dtype) > 1 else ColumnPlan
 
 
 def _place(array):
@@ -102,12 +102,13 @@ def _plan(
     threads = compiling.get_num_threads() if compiling.may_run_parallel() else 1
     arrays = parameters if not state else [*parameters, *itertools.chain(*state)]
     identity = (
-        *map(id, arrays), _place(X), _place(Y), _place(sample_weight), in_place, batch, *activations, output, loss,
-        rule, l2 > 0.0, *clips, *rates, key, threads,
+        *map(id, arrays), *(array.strides for array in arrays), _place(X), _place(Y), _place(sample_weight), in_place,
+        batch, *activations, output, loss, rule, l2 > 0.0, *clips, *rates, key, threads,
     )  # fmt: skip
     plan = _plans.kept.get(identity)
     if plan is not None:
         return plan
+    _plans.clear()  # so that two workspaces are never held
     plan = _layout([X.shape[0], *(W.shape[0] for W in parameters[::2])], batch, X.dtype)(
         parameters, X, Y, in_place, batch, activations, output, loss, rule, state, l2 > 0.0, clips, rates, key,
         sample_weight,
@@ -166,9 +167,9 @@ def train_epoch(
     if order is None:
         order = _NOTHING if in_place else np.arange(visited)
     batch = visited if in_place else int(batch_size)
-    clips = False, False
+    clips = [False, False]
     if coefficients[:, _CLIP_VALUE:].min() < math.inf:
-        clips = tuple(bool((coefficients[:, c] < math.inf).any()) for c in (_CLIP_VALUE, _CLIP_NORM))
+        clips = [bool((coefficients[:, c] < math.inf).any()) for c in (_CLIP_VALUE, _CLIP_NORM)]
     plan = _plan(
         parameters, X, Y, in_place, batch, activations, output, loss, rule, state, l2, clips, rates, int(key),
         sample_weight,

@@ -24,14 +24,16 @@ __all__ = ["network_forward"]
 _BLOCK = 2**17  # numbers of a block's widest two layers together, for each thread: half a second level of cache
 SPAWN = 400_000  # multiply-adds below which a second thread costs more than it brings
 
-_IN, _OUT = -(2**62), -(2**62) + 1  # what stands in a tape for the first example of a block and for its result
+# What stands in a tape for the first example of a block and for its result; no record has another such number, as
+# they are neither addresses, sizes nor the bits of a parameter.
+_IN, _OUT = -(2**63) + 1, -(2**63) + 2
 
 
 @compiling.jit
 def _play_block(launcher, control, entries, x, out, offset):
     """Play a tape for the block whose first example is at x, and whose result begins so many numbers into `out`.
 
-    `control` is the address of so many entries, see `write`.
+    `control` is the address of so many `entries`, see `write`.
     """
     player, regions, count, inputs = unpack(control, 4)
     result = out.ctypes.data + offset * out.itemsize
@@ -58,7 +60,7 @@ class _ForwardPlan(Plan):
         places = [(address_of(p), p.strides[0] // self.size) for p in parameters]
         self.W, self.b = [Matrix(*place) for place in places[::2]], places[1::2]
         self.out_row, self.tapes = m, {}
-        self.serial = self._work(width) < SPAWN
+        self.serial = self._work(m) < SPAWN
         self.padded = -(-width // NR) * NR
         self.feature_stride, self.stride = self.pad(self.units[0]), self.pad(self.padded)
         hidden = self.hidden = max(self.units[1:-1], default=0)
@@ -186,7 +188,7 @@ class _ForwardPlan(Plan):
             self.layers(tape, count, threads, split)
         self.finish_outputs(tape, count)
         tape.cut(threads if split == SPLIT_PANELS and count > FEW else 1)
-        self.tapes[count] = tape.finish(())
+        tape.finish(())
         start = address_of(tape.records)
         inputs, outputs = ([start + 8 * int(i) for i in np.flatnonzero(tape.records == mark)] for mark in (_IN, _OUT))
         # Few arguments, since each takes a part of a microsecond: the player, the regions, how many there are, how many

@@ -30,43 +30,43 @@ _RATE, _DECAY, _SHARE = (COEFFICIENTS.index(name) for name in ("rate", "decay", 
 
 
 @inlined
-def _scales(parameter, direct, of, one):
+def _scales(parameter, direct, whole, one):
     """By what the tile multiplies its sums and what is there: the mean, or W (decay - rate l2) - rate dW."""
     if direct == 0:
-        return cast(1.0 / of, one), one - one
+        return cast(1.0 / whole, one), one - one
     coefficients, l2 = unpack(unpack(parameter + _STEP_ENTRY * 8, 1)[0], 2)
     numbers = vector_at(coefficients, len(COEFFICIENTS), 0.0)
     rate = numbers[_RATE] * numbers[_SHARE]
-    return cast(-rate / of, one), cast(numbers[_DECAY] - rate * float_of(l2), one)
+    return cast(-rate / whole, one), cast(numbers[_DECAY] - rate * float_of(l2), one)
 
 
 @inlined
-def _next_batch(running, of, ahead, count, row, tiles, NR, t, tasks):
+def _next_batch(running, whole, offset, count, row, tiles, NR, t, tasks):
     """How a thread asks for the rows of X that it will gather for the next batch, while it sums so many tiles.
 
-    The address of their indices, which stand `ahead` of the batch's first, the first of its own and the end, tiles for
-    a row, and bytes for a term of a sum.
+    The address of their indices, which are `offset` entries behind the first of this batch, the first of its own and
+    the end, tiles for a row, and bytes for a term of a sum.
     """
     if running == 0:
         return 0, 0, 0, 1, 0
     entries = unpack(running, RUNNING)
-    first, end = part_of(max(0, min(count, entries[AT_NEXT] + of - ahead)), NR, t, tasks)
+    first, end = part_of(max(0, min(count, entries[AT_NEXT] + whole - offset)), NR, t, tasks)
     tiles_a_row = max(1, tiles // max(1, end - first))
     terms = tiles_a_row * count
-    return entries[AT_CHOSEN] + ahead * 8, first, end, tiles_a_row, (row + terms - 1) // terms
+    return entries[AT_CHOSEN] + offset * 8, first, end, tiles_a_row, (row + terms - 1) // terms
 
 
 def _weight_gradients(record, t, tasks, one):
     (
-        tile, NR, n, k, step, count, of, split, d, d_row, d_column, group, jump, b, b_block, b_row, b_last,
-        c, c_row, update, direct, scratch, scratch_size, running, x, x_row, ahead,
+        tile, NR, n, k, step, count, whole, split, d, d_row, d_column, group, jump, b, b_block, b_row, b_last,
+        c, c_row, update, direct, scratch, scratch_size, running, x, x_row, offset,
     ) = unpack(record, 27)  # fmt: skip
     size, own, parameter = size_of(one), scratch + t * scratch_size, record + 27 * 8
     i0, i1, f0, f1 = rows_and_panels(n, step, (k + NR - 1) // NR, split, t, tasks)
-    alpha, beta = _scales(parameter, direct, of, one)
+    alpha, beta = _scales(parameter, direct, whole, one)
     chunk, tiles = max(1, CHUNK // (step * min(DEPTH, count))) * step, (i1 - i0 + step - 1) // step * (f1 - f0)
     indices, wanted, end, tiles_a_row, pace_of_x = _next_batch(
-        running, of, ahead, count, k * size, tiles, NR, t, tasks
+        running, whole, offset, count, k * size, tiles, NR, t, tasks
     )
     chosen, asked = vector_at(indices, end, t), 0
     for r0 in range(i0, i1, chunk):
@@ -96,19 +96,19 @@ def _weight_gradients(record, t, tasks, one):
 
 
 def weight_gradients(
-    dtype, tile, n, k, count, of, threads, split, D, B, C, parameter, update=0, plain=False, following=(0, 0, 0, 0)
+    dtype, tile, n, k, count, whole, threads, split, D, B, C, parameter, update=0, plain=False, following=(0, 0, 0, 0)
 ):
     """The task dW = 1/m dZ A_prev^T: task, record, which of its entries is for scratch, and how much a thread needs.
 
-    The sum is over `count` examples, and m is `of`.
+    The sum is over `count` of the m = `whole` examples of a batch.
 
     D is (address, numbers from row to row, from example to example, examples without a gap, gap), B (address, numbers
     from block to block of NR units, from example to example, the same in a last block of fewer units), C (address,
     numbers from row to row). `update` is the address of the block that steps W, of which `parameter` is the
     `optimizers.update_record`; without it C takes dW, with it C is W. `plain` tells that the step is that of plain
     gradient descent, which the tile takes while it stores where a sum is not cut. `following` is (record of the running
-    step, X, numbers from example to example, how far ahead of the batch's first the first of them is) where tiles are
-    to ask for examples of the next batch, which takes far longer when all are asked for at once.
+    step, X, numbers from example to example, `offset` of `_next_batch`) where tiles are to ask for examples of the next
+    batch, which takes far longer when all are asked for at once.
     """
     contiguous = B[1] == tile.NR and B[2] == B[3]  # examples as rows of k numbers
     few = contiguous and k >= _LONG and (count <= 4 or (n <= _FEW and k <= CHUNK // n))
@@ -117,12 +117,13 @@ def weight_gradients(
     if plain and count <= (4 if few else _RUN if far else DEPTH):
         update, direct = 0, 1
     if few:
-        return _few(dtype, n, k, count, of, threads, D, B, C, parameter, update, direct)
+        return _few(dtype, n, k, count, whole, threads, D, B, C, parameter, update, direct)
     if far:
-        return _far(dtype, n, k, count, of, threads, D, B, C, parameter, update, direct)
+        return _far(dtype, n, k, count, whole, threads, D, B, C, parameter, update, direct)
     step = tile.rows(n)
     record = [
-        tile.address, tile.NR, n, k, step, count, of, split, *D, *B, *C, update, direct, 0, 0, *following, *parameter,
+        tile.address, tile.NR, n, k, step, count, whole, split, *D, *B, *C, update, direct, 0, 0, *following,
+        *parameter,
     ]  # fmt: skip
     return compiled_task(_weight_gradients, dtype), record, 21, step * tile.NR * dtype.itemsize
 
@@ -134,11 +135,11 @@ def _most(k, grain, threads):
 
 def _far_gradients(record, t, tasks, one):
     (
-        tile, NR, n, k, step, count, of, units, width, d, d_row, d_column, group, jump, b, b_row, c, c_row, update,
+        tile, NR, n, k, step, count, whole, units, width, d, d_row, d_column, group, jump, b, b_row, c, c_row, update,
         direct, scratch, scratch_size,
     ) = unpack(record, 22)  # fmt: skip
     size, sums, parameter = size_of(one), scratch + t * scratch_size, record + 22 * 8
-    alpha, beta = _scales(parameter, direct, of, one)
+    alpha, beta = _scales(parameter, direct, whole, one)
     j0, j1 = part_of(k, NR, t, tasks)
     for first in range(0, n, units):
         last = min(n, first + units)
@@ -166,7 +167,7 @@ def _far_gradients(record, t, tasks, one):
                 call_address(update, parameter, first, j, sums, width, last - first, columns)
 
 
-def _far(dtype, n, k, count, of, threads, D, B, C, parameter, update, direct):
+def _far(dtype, n, k, count, whole, threads, D, B, C, parameter, update, direct):
     """`weight_gradients` of rows far apart: part by part, each read in long pieces of rows.
 
     The tile is tall and narrow, so that few tiles read each number of A_prev: lines of such rows drive each other out
@@ -178,7 +179,7 @@ def _far(dtype, n, k, count, of, threads, D, B, C, parameter, update, direct):
     width = max(1, _SUMS // (units * tile.NR * dtype.itemsize)) * tile.NR
     width = min(_WIDTH, width, _most(k, tile.NR, threads))
     record = [
-        tile.address, tile.NR, n, k, step, count, of, units, width, *D, B[0], B[2], *C, update, direct, 0, 0,
+        tile.address, tile.NR, n, k, step, count, whole, units, width, *D, B[0], B[2], *C, update, direct, 0, 0,
         *parameter,
     ]  # fmt: skip
     return compiled_task(_far_gradients, dtype), record, 20, units * width * dtype.itemsize if update else 0
@@ -220,11 +221,11 @@ def _sum_examples(target, target_row, beta, alpha, n, k, e0, e1, d, d_row, d_col
 
 def _few_gradients(record, t, tasks, one):
     (
-        n, k, count, of, units, grain, d, d_row, d_column, group, jump, b, b_row, c, c_row, update, direct, scratch,
+        n, k, count, whole, units, grain, d, d_row, d_column, group, jump, b, b_row, c, c_row, update, direct, scratch,
         scratch_size,
     ) = unpack(record, 19)  # fmt: skip
     size, own, parameter = size_of(one), scratch + t * scratch_size, record + 19 * 8
-    alpha, beta = _scales(parameter, direct, of, one)
+    alpha, beta = _scales(parameter, direct, whole, one)
     j0, j1 = part_of(k, grain, t, tasks)
     width = j1 - j0
     for first in range(0, n, units):
@@ -248,16 +249,16 @@ def _few_gradients(record, t, tasks, one):
             call_address(update, parameter, first, j0, own, width, rows, width)
 
 
-def _few(dtype, n, k, count, of, threads, D, B, C, parameter, update, direct):
+def _few(dtype, n, k, count, whole, threads, D, B, C, parameter, update, direct):
     """`weight_gradients` of few units, or examples, in plain loops that read rows from end to end, some at a time."""
     units, grain = n if n <= _FEW else 1, vector_length(dtype.itemsize)
-    record = [n, k, count, of, units, grain, *D, B[0], B[2], *C, update, direct, 0, 0, *parameter]
+    record = [n, k, count, whole, units, grain, *D, B[0], B[2], *C, update, direct, 0, 0, *parameter]
     blocks = int(update != 0) + int(count > DEPTH)  # of sums to update with, of those of a piece of a long sum
     return compiled_task(_few_gradients, dtype), record, 17, blocks * units * _most(k, grain, threads) * dtype.itemsize
 
 
 def _bias_gradients(record, t, tasks, one):
-    n, count, of, NR, d, d_row, d_panel, out, update, flat = unpack(record, 10)
+    n, count, whole, NR, d, d_row, d_panel, out, update, flat = unpack(record, 10)
     size = size_of(one)
     i0, i1 = part(n, t, tasks)
     db = vector_at(out, n, one)
@@ -269,9 +270,9 @@ def _bias_gradients(record, t, tasks, one):
             for i in range(i0, i1):
                 db[i] += dZ[i]
         for i in range(i0, i1):
-            db[i] = cast(db[i] / of, one)
+            db[i] = cast(db[i] / whole, one)
     else:
-        panel_sums(d + i0 * d_row * size, d_row, d_panel, count, NR, out + i0 * size, i1 - i0, 1.0 / of, one)
+        panel_sums(d + i0 * d_row * size, d_row, d_panel, count, NR, out + i0 * size, i1 - i0, 1.0 / whole, one)
     if update == 0 or i0 == i1:
         return
     if flat:
@@ -280,11 +281,11 @@ def _bias_gradients(record, t, tasks, one):
         call_address(update, record + 10 * 8, i0, 0, out + i0 * size, 1, i1 - i0, 1)
 
 
-def bias_gradients(dtype, tile, n, count, of, D, out, parameter, flat, update=0):
-    """The task db = 1/m sum of dZ over `count` examples, m being `of`, then the update.
+def bias_gradients(dtype, tile, n, count, whole, D, out, parameter, flat, update=0):
+    """The task db = 1/m sum of dZ over `count` of m = `whole` examples, then the update.
 
     D is (address, numbers from row to row, numbers from panel to panel); where the first is 1, examples are rows, and
     the second is the distance from one to the next. `flat` tells that b and its averages are
     contiguous, so that they may be updated as one row.
     """
-    return compiled_task(_bias_gradients, dtype), [n, count, of, tile.NR, *D, out, update, int(flat), *parameter]
+    return compiled_task(_bias_gradients, dtype), [n, count, whole, tile.NR, *D, out, update, int(flat), *parameter]

@@ -10,39 +10,41 @@ Where a batch is cut depends on its size and on the network only, so the bits do
 
 import copy
 
-import numpy as np
-
 from . import optimizers, plan
 from .affine import share
 from .columns import ColumnPlan
-from .launch import address_of, compiled_task, part, part_of
+from .launch import compiled_task, part, part_of
 from .steps import SPLIT_PANELS
-from .tapes import Tape, play_tapes
+from .tapes import Tape
 from .vectors import call_address, size_of, unpack, vector_at
 
-__all__ = ["PiecePlan", "pieces"]
+__all__ = ["PiecePlan", "number_of_pieces"]
 
 _WORK = 1_200_000  # multiply-adds forward below which a batch is not worth several threads
 _WEIGHTS = 2**18  # bytes of weights that stay in the second level of cache beside a piece
-_CHEAPER = 2  # times as many activations as weights
-_LEAST, _FEW = 96, 128  # examples of a batch, and of a piece of one that has more than two
-_BYTES = 2**19  # of a piece
-_MEMORY = 4  # numbers of a batch, of X as well, to one of the gradients of all pieces
+_CHEAPER = 2  # how many times as many units of all examples there must be as weights
+_LEAST = 96  # examples of a batch
+_PIECE = 128  # examples of a piece, where there are more than two
+_BYTES = 2**19  # of the activations of a piece, that it stays in cache
+_MEMORY = 4  # how many times the gradients of all pieces must fit into the activations of the batch
+_TASKS = 4096  # of all pieces, six for each layer: each is written in Python once
 _MOST = 256  # pieces
 _LINE, _AT_ONCE = 16, 2048  # numbers of a cache line; those that are summed, then updated
 
 
-def pieces(units, batch, dtype):
-    """How many pieces a batch is worth; 1 where this layout is not."""
+def number_of_pieces(units, batch, dtype):
+    """How many pieces to make of a batch; 1 where this layout is not worth it."""
     weights, others = sum(n * k for k, n in zip(units, units[1:], strict=False)), sum(units[1:])
     if batch < _LEAST or batch * weights < _WORK:
         return 1
     if weights * dtype.itemsize > _WEIGHTS or _CHEAPER * weights > batch * others:
         return 1
-    threads = 2 if batch < 4 * _FEW else 4 if batch < 8 * _FEW else 8
-    fitting = -(-batch * (units[0] + 3 * others) * dtype.itemsize // _BYTES)
-    number = min(_MOST, max(threads, min(fitting, batch // _FEW)))
-    return number if number <= max(2, batch * (units[0] + others) // (_MEMORY * weights)) else 1
+    most = max(2, min(_MOST, batch * (units[0] + others) // (_MEMORY * weights), _TASKS // (6 * len(units))))
+    for_threads = 2 if batch < 4 * _PIECE else 4 if batch < 8 * _PIECE else 8
+    for_cache = min(-(-batch * (units[0] + 3 * others) * dtype.itemsize // _BYTES), batch // _PIECE, _MOST)
+    if units[0] > others and for_cache > most:  # pieces of X that do not stay in cache gain nothing
+        return 1
+    return min(most, max(for_threads, for_cache))
 
 
 def _add_pieces(record, t, tasks, one):
@@ -65,18 +67,31 @@ def _add_pieces(record, t, tasks, one):
                 call_address(update, record + 7 * 8, i, j, place, 0, 1, n)
 
 
+def add_pieces(dtype):
+    """The task that adds the gradients of other pieces to those of the first, then updates the parameter.
+
+    Record (gradient of the first piece, numbers from row to row, rows, columns, pieces, numbers from piece to piece,
+    address of the block that updates, or 0, and `optimizers.update_record`). Threads share a single row, or the rows.
+    """
+    return compiled_task(_add_pieces, dtype)
+
+
 class PiecePlan(ColumnPlan):
     """A plan for batches in pieces."""
 
-    def gradient_sizes(self):
-        self.panels_of_piece = -(-(self.padded // self.tile.NR) // pieces(self.units, self.batch, self.dtype))
-        self.stored, ends = True, [0]
+    def measure(self):
+        panels = self.padded // self.tile.NR
+        self.number = min(panels, number_of_pieces(self.units, self.batch, self.dtype))
+        self.room_in_piece = -(-panels // self.number) * self.tile.NR
+        super().measure()
+        self.stored, ends = True, [0]  # gradients, one parameter behind the other
         for k, n in zip(self.units, self.units[1:], strict=False):
             ends.append(ends[-1] + n * k)
-        # Numbers from the start of a piece's gradients, and from those of one piece to the next.
         self.gradient_places = {f"dW{l}": end for l, end in enumerate(ends[:-1], start=1)} | {"db": ends[-1]}
-        self.distance = -(-(ends[-1] + sum(self.units[1:])) // _LINE) * _LINE
-        return {"gradients": self.size * self.distance * self.pieces(self.batch)}
+        self.distance = -(-(ends[-1] + sum(self.units[1:])) // _LINE) * _LINE  # from one piece's to the next one's
+
+    def gradient_sizes(self):
+        return {"gradients": self.size * self.distance * self.number}
 
     def sizes(self):
         self.layers = super().sizes()
@@ -84,14 +99,14 @@ class PiecePlan(ColumnPlan):
 
     @property
     def room(self):
-        return self.panels_of_piece * self.tile.NR
+        return self.room_in_piece
 
     def gradient_row(self, k):
         return k
 
     def pieces(self, count):
-        """How many pieces there are of `count` examples."""
-        return -(-count // self.room)
+        """How many pieces there are of `count` examples; none has more than there is room for."""
+        return min(-(-count // self.tile.NR), -(-count * self.number // self.batch))
 
     def threads(self, count):
         weights = sum(n * k for k, n in zip(self.units, self.units[1:], strict=False))
@@ -111,35 +126,34 @@ class PiecePlan(ColumnPlan):
         """The plan of piece p, whose first example is `first`, for thread t."""
         piece = copy.copy(self)
         piece.begin = first
-        indices = 8 if self.indices else self.size
+        size_of_Y = 8 if self.indices else self.size
         if self.in_place:
             step = self.size * (self.X.row_stride if self.examples_are_rows else 1)
             piece.X = self.X._replace(address=self.X.address + first * step)
-            piece.Y = self.Y._replace(address=self.Y.address + first * indices)
+            piece.Y = self.Y._replace(address=self.Y.address + first * size_of_Y)
         piece.address = self.address | {name: self.address[f"{name}.{t}"] for name in self.layers}
         piece.address |= self.gradients_of(p)
-        for name, size in (("Y", indices), ("losses", 8), ("factors", self.size)):
+        for name, size in (("Y", size_of_Y), ("losses", 8), ("factors", self.size)):
             if name in piece.address:
                 piece.address[name] += first * size
         return piece
 
+    def tape_of(self, t, threads, count):
+        """What thread t does: its pieces, one after the other, from gathering examples to gradients."""
+        tape, pieces, panels = Tape(), self.pieces(count), -(-count // self.tile.NR)
+        for p in range(pieces * t // threads, pieces * (t + 1) // threads):
+            first, last = (min(count, panels * q // pieces * self.tile.NR) for q in (p, p + 1))
+            piece = self.piece(p, first, t)
+            piece.passes(tape, last - first, 1, SPLIT_PANELS)
+            piece.sums(tape, last - first, count, 1)
+        tape.cut(1)
+        return tape
+
     def write(self, tape, count):
-        NR, number, threads = self.tile.NR, self.pieces(count), self.threads(count)
-        panels = -(-count // NR)
+        threads = self.threads(count)
         self.targets(tape, count)
         gathered = tape.cut(1)
-        for t in range(threads):
-            own = Tape()
-            for p in range(number * t // threads, number * (t + 1) // threads):
-                first, last = (min(count, panels * q // number * NR) for q in (p, p + 1))
-                piece = self.piece(p, first, t)
-                piece.passes(own, last - first, 1, SPLIT_PANELS)
-                piece.sums(own, last - first, count, 1)
-            own.cut(1)
-            tape.inner.append(own.finish(()))
-        table = np.array([[address_of(own.records), len(own.records)] for own in tape.inner], np.int64)
-        tape.table = table
-        tape.add(play_tapes(), [address_of(table)])
+        tape.add_own([self.tape_of(t, threads, count) for t in range(threads)])
         self.squares(tape)
         headed = tape.cut(threads)
         update = 0 if self.clip_norm else optimizers.block(self.rule, self.dtype)
@@ -149,6 +163,6 @@ class PiecePlan(ColumnPlan):
                 if all(stride in (0, k) for _, stride in places):  # no gaps: all of it is one row
                     n, k = 1, n * k
                 record = optimizers.update_record(*places, self.running, is_bias)
-                record = [gradient, row, n, k, number, self.distance, update, *record]
-                tape.add(compiled_task(_add_pieces, self.dtype), record)
-        return self.finish(tape, count, threads, (gathered, headed))
+                record = [gradient, row, n, k, self.pieces(count), self.distance, update, *record]
+                tape.add(add_pieces(self.dtype), record)
+        return self.finish(tape, threads, (gathered, headed))

@@ -26,6 +26,7 @@ __all__ = ["KeptPlans", "Plan"]
 # with those that follow from them, 2 to 30 by where the two cores are; and waiting for each other three times in a step
 # as long as SPAWN of them.
 CROSSING, SPAWN = 12, 1_000_000
+_TAPES = 8  # of sizes of batches
 NEAR = 2**20  # bytes of X that stay in the second level of cache
 
 
@@ -67,6 +68,7 @@ class Plan:
         self.tapes = {}
         self.padded = -(-batch // self.tile.NR) * self.tile.NR
         self.stride, self.feature_stride = self.pad(self.padded), self.pad(self.units[0])
+        self.measure()
         self._allocate(self._common_sizes() | self.gradient_sizes() | self.sizes())
         if sample_weight is None:
             self.array("weights", batch, np.float64)[:] = 1.0
@@ -103,6 +105,9 @@ class Plan:
             for l, (k, n) in enumerate(zip(self.units, self.units[1:], strict=False), start=1):
                 sizes[f"dW{l}"] = self.size * n * self.gradient_row(k)
         return sizes
+
+    def measure(self):
+        """Find out what the sizes of arrays depend on."""
 
     def sizes(self):
         """Bytes of the arrays of the layers, by name."""
@@ -192,8 +197,8 @@ class Plan:
             tape.add(reductions.squares(self.dtype), record)
             place += 8 * self.units[l]
 
-    def gradients(self, tape, l, count, of, threads, D, A, following=(0, 0, 0, 0)):
-        """dW[l] and db[l] of `count` of a batch's `of` examples, and unless they are stored, the updates.
+    def gradients(self, tape, l, count, whole, threads, D, A, following=(0, 0, 0, 0)):
+        """dW[l] and db[l] of `count` of the `whole` batch's examples, and unless they are stored, the updates.
 
         D is dZ[l]: (address, numbers from row to row, from example to example, examples without a gap, gap). A is
         A[l-1] with examples as rows: (address, numbers from block to block of NR units, from example to example, and
@@ -207,7 +212,8 @@ class Plan:
         flat = all(stride in (0, 1) for _, stride in places)
         to_next = column if row == 1 else group + jump if jump else self.tile.NR
         db = self.address["db"] + self.size * sum(self.units[1:l])
-        tape.add(*bias_gradients(self.dtype, self.tile, n, count, of, (place, row, to_next), db, record, flat, block))
+        rows = place, row, to_next
+        tape.add(*bias_gradients(self.dtype, self.tile, n, count, whole, rows, db, record, flat, block))
         tiles, blocks = -(-n // self.tile.MR), -(-k // self.tile.NR)
         split = SPLIT_ROWS if -(-tiles // threads) * blocks <= -(-blocks // threads) * tiles else SPLIT_PANELS
         C = (self.address[f"dW{l}"], self.gradient_row(k)) if self.stored else self.W[l - 1][:2]
@@ -216,11 +222,11 @@ class Plan:
         )
         plain = self.rule == "sgd" and not self.clip_value and not self.stored
         task, record, scratch, room = weight_gradients(
-            self.dtype, self.tile, n, k, count, of, threads, split, D, A, C, record, block, plain, following
+            self.dtype, self.tile, n, k, count, whole, threads, split, D, A, C, record, block, plain, following
         )
         tape.add(task, record, scratch=scratch, room=room)
 
-    def finish(self, tape, count, threads, marks):
+    def finish(self, tape, threads, marks):
         """With the norm of all gradients: the sums it is made of, a pause, the updates."""
         tape.cut(threads)
         if self.clip_norm:
@@ -236,8 +242,7 @@ class Plan:
             tape.cut(threads)
         else:
             marks = (*marks, len(tape.threads))
-        self.tapes[count] = tape.finish(marks)
-        return tape
+        return tape.finish(marks)
 
     def _pairs(self, l):
         """W[l] and b[l] with their gradients, and their shapes."""
@@ -254,8 +259,12 @@ class Plan:
                 out += 8 * n
 
     def tape(self, count):
-        """The tape of a step of `count` examples."""
-        return self.tapes.get(count) or self.write(Tape(), count)
+        """The tape of a step of `count` examples, kept with some others."""
+        if count not in self.tapes:
+            if len(self.tapes) >= _TAPES:
+                self.tapes.clear()
+            self.tapes[count] = self.write(Tape(), count)
+        return self.tapes[count]
 
     def write(self, tape, count):
         """Write the tape of a step of `count` examples."""
@@ -266,12 +275,16 @@ class KeptPlans(threading.local):
     """The last plans of this Python thread, for calls with the same parameters.
 
     Finding out where arrays lie takes longer than a small network takes for one example, so those that live as long as
-    a network are known by being the same. A plan keeps none of them alive, and goes with the first that is gone: so an
-    array that lies where one was is never taken for it.
+    a network are known by being the same, of the same strides. A plan keeps none of them alive, and goes with the first
+    that is gone: so an array that lies where one was is never taken for it.
     """
 
     def __init__(self, most):
         self.most, self.kept, self.references = most, {}, {}
+
+    def clear(self):
+        self.kept.clear()
+        self.references.clear()
 
     def keep(self, key, arrays, plan):
         """Put `plan` in `kept`; the key holds the `id` of each of these arrays."""
@@ -281,8 +294,8 @@ class KeptPlans(threading.local):
             kept.pop(key, None)
             references.pop(key, None)
 
-        if len(kept) >= self.most:
-            kept.clear()
-            references.clear()
+        if key not in kept and len(kept) >= self.most:
+            oldest = next(iter(kept))
+            del kept[oldest], references[oldest]
         kept[key], references[key] = plan, [weakref.ref(array, drop) for array in arrays]
         return plan

@@ -1,7 +1,7 @@
 """Sums over examples or inputs: bias gradients, products with one row, inner products, squares.
 
-A sum runs in four vectors of partial sums, which are added in a fixed order at the end, and a long one in pieces: its
-bits depend on its length and on the width of a vector only.
+A sum runs in four vectors of partial sums (over panels in one for each row, several rows side by side), which are added
+in a fixed order at the end, and a long one in pieces: its bits depend on its length and on the width of a vector only.
 """
 
 import functools
@@ -20,7 +20,7 @@ __all__ = ["PIECE", "dot", "inner", "panel_sums", "row_products", "squares"]
 
 PIECE = 32768  # numbers of a long sum that one thread adds up
 
-TOGETHER = 8  # rows of panels that are summed side by side
+_TOGETHER = 8  # rows of panels that are summed side by side
 _CHAINS = 4  # the latency of a fused multiply-add over its throughput
 
 
@@ -89,7 +89,7 @@ def inner(x, y, n, one):
 
 @intrinsic
 def _panel_sums(typingctx, x, row, panel, count, rows, out, more, scale):
-    """out = scale times the sums of `count` columns of up to TOGETHER rows of panels, plus `out` if `more`.
+    """out = scale times the sums of `count` columns of up to _TOGETHER rows of panels, plus `out` if `more`.
 
     Strides in bytes.
     """
@@ -99,7 +99,7 @@ def _panel_sums(typingctx, x, row, panel, count, rows, out, more, scale):
         x, row, panel, count, rows, out, more, scale = args
         v = Vectors(builder, scale.type, vector_length(4 if isinstance(scale.type, ir.FloatType) else 8))
         # In place of rows that are missing the last one is read again.
-        last, some = builder.sub(rows, I64(1)), map(I64, range(min(TOGETHER, v.VL)))
+        last, some = builder.sub(rows, I64(1)), map(I64, range(min(_TOGETHER, v.VL)))
         places = [builder.select(builder.icmp_signed("<", i, last), i, last) for i in some]
         places = [builder.add(x, builder.mul(place, row)) for place in places]
 
@@ -152,7 +152,7 @@ def panel_sums(x, row, panel, count, NR, out, n, scale, one):
 
     A long sum is taken in pieces.
     """
-    size, together = size_of(one), min(TOGETHER, NR // NV)
+    size, together = size_of(one), min(_TOGETHER, NR // NV)
     for i in range(0, n, together):
         for e in range(0, count, PIECE):
             place = x + (e // NR * panel + i * row) * size

@@ -116,4 +116,4 @@ class RowPlan(Plan):
         for l in range(self.L, 0, -1):
             place, row = self.layer("D", l)
             self.gradients(tape, l, count, count, threads, (place, 1, row, count, 0), self.turned(l - 1))
-        return self.finish(tape, count, threads, (gathered, headed))
+        return self.finish(tape, threads, (gathered, headed))

@@ -10,7 +10,7 @@ from .compiling import inlined
 from .launch import address_of, compiled_task, launch
 from .vectors import call_address, unpack
 
-__all__ = ["LINE", "Tape", "play", "play_tapes", "player"]
+__all__ = ["LINE", "Tape", "play", "play_own", "player"]
 
 LINE = 64  # bytes of a cache line
 _REGION = 4  # entries of a region: address of the tape, first and last task, threads
@@ -25,13 +25,14 @@ def _play_part(record, t, tasks, one):
 
 
 def _play_own(record, t, tasks, one):
-    tape, rows = unpack(unpack(record, 1)[0] + t * 16, 2)
-    for row in range(tape, tape + rows * _WIDTH * 8, _WIDTH * 8):
+    """Play all tasks of the thread's own tape: record (address of a row for each thread: its tape, how many tasks)."""
+    tape, count = unpack(unpack(record, 1)[0] + t * 16, 2)
+    for row in range(tape, tape + count * _WIDTH * 8, _WIDTH * 8):
         call_address(unpack(row, 1)[0], row + 8, 0, 1)
 
 
-def play_tapes():
-    """The task in which each thread plays a tape of its own: record (address of a table: records, how many)."""
+def play_own():
+    """The task in which each thread plays a tape of its own, see `Tape.add_own`."""
     return compiled_task(_play_own, np.dtype(np.float64))
 
 
@@ -54,7 +55,7 @@ class Tape:
     def __init__(self):
         self.rows, self.cuts, self.scratch, self.room = [], [0], [], 0
         self.threads = []
-        self.inner, self.table = [], None  # the tapes that `play_tapes` plays, and their table
+        self.own = []
 
     def add(self, task, record, scratch=None, room=0):
         """Add a task.
@@ -66,6 +67,12 @@ class Tape:
         if scratch is not None:
             self.scratch.append((len(self.rows) - 1, 1 + scratch))
             self.room = max(self.room, room)
+
+    def add_own(self, tapes):
+        """Add a task in which thread t plays all of tape t, which no other thread does."""
+        self.own = [tape.finish(()) for tape in tapes]
+        self.table = np.array([[address_of(tape.records), len(tape.records)] for tape in self.own], np.int64)
+        self.add(play_own(), [address_of(self.table)])
 
     def cut(self, threads):
         """End a region, to be played by so many threads."""
@@ -90,6 +97,7 @@ class Tape:
             self.records[i, : len(row)] = row
         for i, entry in self.scratch:
             self.records[i, entry : entry + 2] = place + -place % LINE, room
+        self.rows, self.scratch = [], []
         start = address_of(self.records)
         self.regions = np.array(
             [[start, *ends, n] for *ends, n in zip(self.cuts, self.cuts[1:], self.threads, strict=False)], np.int64
@@ -100,4 +108,4 @@ class Tape:
     @property
     def nbytes(self):
         """Bytes of the records and of the scratch."""
-        return self.buffer.nbytes + self.records.nbytes + sum(tape.nbytes for tape in self.inner)
+        return self.buffer.nbytes + self.records.nbytes + sum(tape.nbytes for tape in self.own)
