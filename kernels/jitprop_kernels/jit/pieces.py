@@ -27,7 +27,7 @@ _LEAST = 96  # examples of a batch
 _PIECE = 128  # examples of a piece, where there are more than two
 _BYTES = 2**19  # of the activations of a piece, that it stays in cache
 _MEMORY = 4  # how many times the gradients of all pieces must fit into the activations of the batch
-_TASKS = 4096  # of all pieces, six for each layer: each is written in Python once
+_TASKS = 32_768  # of all pieces, six for each layer: each is written in Python once
 _MOST = 256  # pieces
 _LINE, _AT_ONCE = 16, 2048  # numbers of a cache line; those that are summed, then updated
 
