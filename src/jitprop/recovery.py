@@ -15,7 +15,7 @@ from .checks import Array
 
 __all__ = ["Backup", "Interrupts", "all_finite"]
 
-SHARE = 40  # the time between two copies in units of a copy's, so that copies and checks cost 5% at most
+SHARE = 100  # the time between two copies in units of what check and copy take, so that they cost 1% at most
 
 
 class Backup:
@@ -43,9 +43,8 @@ class Backup:
         """Whether another copy would cost little beside the time since the last one."""
         return self._position is None or time.perf_counter() - self._taken >= SHARE * self._seconds
 
-    def take(self, position: int) -> None:
-        """Copy the arrays as they are after `position` steps."""
-        began = time.perf_counter()
+    def take(self, position: int, began: float) -> None:
+        """Copy the arrays as they are after `position` steps; the time it took counts from `began`."""
         for copy, array in zip(self._copies, self._arrays, strict=True):
             copy[:] = array
         self._position = position

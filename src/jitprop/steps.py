@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
@@ -167,9 +168,10 @@ class Steps:
     def protect(self, force: bool = False) -> bool:
         """Take a copy if it is time to, or if forced; False, and no copy, if not every number is finite."""
         if force or self._backup.due():
+            began = time.perf_counter()
             if not self.finite():
                 return False
-            self._backup.take(self.position)
+            self._backup.take(self.position, began)
         return True
 
     def finite(self) -> bool:
