@@ -390,6 +390,23 @@ def test_many_threads_take_no_more(monkeypatch, units, batch):
     assert plans[0].nbytes <= allowed(units, batch, batch, slots=2, itemsize=4)
 
 
+@pytest.mark.parametrize("kernels", [jit, vectorized], ids=["jit", "vectorized"])
+@pytest.mark.filterwarnings("ignore:Setting the strides:DeprecationWarning")
+def test_training_sees_strides_that_change_in_place(kernels):
+    """A parameter that stays the same object may still come to lie otherwise."""
+    case = Case((5, 9, 2), 40, 40, rule="sgd")
+    like, state, X, Y, order, table, _ = case.arrays()
+    frame = rng("strides").standard_normal((18, 5))
+    like[0] = frame[:9]
+    for stride in (5, 10):
+        like[0].strides = 8 * stride, 8
+        fresh = [np.array(p) for p in like]
+        costs = [
+            kernels.train_epoch(p, X, Y, order, 40, ["relu"], *case.head, "sgd", state, table) for p in (like, fresh)
+        ]
+        assert same(costs[:1], costs[1:]) and same(like, fresh)
+
+
 @pytest.mark.parametrize("module", [epoch, forward], ids=["training", "prediction"])
 def test_an_interrupted_plan_is_made_again(monkeypatch, module):
     """Ctrl-C while a tape is written, which may compile, must not leave half of it for the next call."""

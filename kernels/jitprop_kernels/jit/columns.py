@@ -106,8 +106,7 @@ class ColumnPlan(Plan):
         rate = self.rates[l]
         record = [
             self.address[f"A{l}"], self.address[f"{beside}{l}"], self.panel[l], self.units[l], count, self.tile.NR,
-            dropout_threshold(rate), bits(1.0 / (1.0 - rate)), self.key, l, self.running,
-            self.begin,
+            dropout_threshold(rate), bits(1.0 / (1.0 - rate)), self.key, l, self.running, self.begin,
         ]  # fmt: skip
         tape.add(batches.drop_panels(self.dtype), record)
 

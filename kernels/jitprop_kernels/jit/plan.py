@@ -275,8 +275,8 @@ class KeptPlans(threading.local):
     """The last plans of this Python thread, for calls with the same parameters.
 
     Finding out where arrays lie takes longer than a small network takes for one example, so those that live as long as
-    a network are known by being the same, of the same strides. A plan keeps none of them alive, and goes with the first
-    that is gone: so an array that lies where one was is never taken for it.
+    a network are known by being the same; what may change of them in place belongs in the key. A plan keeps none of
+    them alive, and goes with the first that is gone: so an array that lies where one was is never taken for it.
     """
 
     def __init__(self, most):
