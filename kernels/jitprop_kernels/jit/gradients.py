@@ -16,7 +16,7 @@ from .reductions import panel_sums
 from .scalars import fma
 from .steps import CHUNK, DEPTH, FAR, rows_and_panels
 from .tile import STORE, call_tile, tall_tile
-from .vectors import call_address, cast, float_of, size_of, unpack, vector_at, vector_length
+from .vectors import LINE, call_address, cast, float_of, size_of, unpack, vector_at, vector_length
 
 __all__ = ["bias_gradients", "weight_gradients"]
 
@@ -24,6 +24,7 @@ _RUN, _WIDTH = 256, 1024  # rows and columns of a part of rows far apart, the si
 _UNITS, _SUMS = 256, 393_216  # units whose dZ of these rows may wait there as well, and bytes of their dW
 _LONG, _CACHE = 256, 262_144  # numbers of a long row, and of a second level of cache
 _AHEAD = 4  # how many tiles ahead numbers are asked for
+_SERVED = 3  # tiles for each that asks for the next panel
 _FEW = 4  # units of which plain loops make the gradients
 _STEP_ENTRY = 6  # of `optimizers.update_record`
 _RATE, _DECAY, _SHARE = (COEFFICIENTS.index(name) for name in ("rate", "decay", "gradient_share"))
@@ -64,21 +65,29 @@ def _weight_gradients(record, t, tasks, one):
     size, own, parameter = size_of(one), scratch + t * scratch_size, record + 27 * 8
     i0, i1, f0, f1 = rows_and_panels(n, step, (k + NR - 1) // NR, split, t, tasks)
     alpha, beta = _scales(parameter, direct, whole, one)
-    chunk, tiles = max(1, CHUNK // (step * min(DEPTH, count))) * step, (i1 - i0 + step - 1) // step * (f1 - f0)
+    chunk, tiles = max(1, CHUNK // (step * min(DEPTH, count))) * step, (i1 - i0 + step - 1) // step
+    # The last tiles that use a panel ask for the next one, each for one line of every row.
+    lines = max(1, NR * size // LINE)
+    if min(chunk, i1 - i0) < _SERVED * lines * step:
+        lines = 0
+    tiles -= (i1 - i0 + chunk - 1) // chunk * lines
     indices, wanted, end, tiles_a_row, pace_of_x = _next_batch(
-        running, whole, offset, count, k * size, tiles, NR, t, tasks
+        running, whole, offset, count, k * size, tiles * (f1 - f0), NR, t, tasks
     )
     chosen, asked = vector_at(indices, end, t), 0
     for r0 in range(i0, i1, chunk):
+        last = min(i1, r0 + chunk)
         for f in range(f0, f1):
             columns, right = min(NR, k - f * NR), b + f * b_block * size
             right_row = b_row if columns == NR else b_last
-            for i in range(r0, min(i1, r0 + chunk), step):
+            for i in range(r0, last, step):
                 rows, place, place_row = min(step, i1 - i), c + (i * c_row + f * NR) * size, c_row
                 if update != 0:
                     place, place_row = own, NR
-                line, pace = right, 0
-                if wanted < end:
+                line, pace, after = right, 0, (last - 1 - i) // step
+                if after < lines and f + 1 < f1:
+                    line, pace = right + b_block * size + after * LINE, b_row * size
+                elif wanted < end:
                     line, pace = x + chosen[wanted] * x_row * size + asked * count * pace_of_x, pace_of_x
                     asked += 1
                     if asked == tiles_a_row:

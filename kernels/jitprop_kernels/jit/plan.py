@@ -16,8 +16,9 @@ from .affine import Matrix, share
 from .gradients import bias_gradients, weight_gradients
 from .launch import address_of, bits
 from .steps import SPLIT_PANELS, SPLIT_ROWS
-from .tapes import LINE, Tape
+from .tapes import Tape
 from .tile import tile
+from .vectors import LINE
 
 __all__ = ["KeptPlans", "Plan"]
 

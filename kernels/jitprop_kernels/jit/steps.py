@@ -71,20 +71,22 @@ def _product(record, t, tasks, one):
     if depth < k:  # a tile has no whole sums
         epilogue = STORE
     for r0 in range(i0, i1, chunk):
+        last = min(i1, r0 + chunk)
         for k0 in range(0, k, depth):
             length = min(depth, k - k0)
+            terms = (last - r0 + step - 1) // step * length  # of all tiles of a panel
             for p in range(p0, p1):
                 columns, right = min(NR, count - p * NR), b + (p * b_panel + k0 * b_row) * size
-                ahead, pace = right, 0
+                ahead, pace = right, 0  # else the next panel, or rows of X, a share of them while each tile is summed
                 if x != 0:
                     right = own
                     if p + 1 < p1 and depth == k and x_stride < 2 * k:
-                        # The next rows of X, a share of them while each tile is summed.
-                        calls = (i1 - i0 + step - 1) // step
                         ahead = x + (p + 1) * NR * x_stride * size
-                        pace = (NR * x_stride * size + calls * length - 1) // (calls * length)
+                        pace = (NR * x_stride * size + terms - 1) // terms
                     transpose(x + (p * NR * x_stride + k0) * size, x_stride, columns, length, own, NR, VL, one)
-                for i in range(r0, min(i1, r0 + chunk), step):
+                elif p + 1 < p1 and b_row == NR and last - r0 > step:
+                    ahead, pace = right + b_panel * size, (length * NR * size + terms - 1) // terms
+                for i in range(r0, last, step):
                     rows, place = min(step, i1 - i), c + (p * c_panel + i * c_row) * size
                     beside = other + (p * other_panel + i * other_row) * size
                     start = bias + i * size if bias != 0 and k0 == 0 else 0

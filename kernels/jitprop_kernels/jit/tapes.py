@@ -8,11 +8,10 @@ import numpy as np
 
 from .compiling import inlined
 from .launch import address_of, compiled_task, launch
-from .vectors import call_address, unpack
+from .vectors import LINE, call_address, unpack
 
-__all__ = ["LINE", "Tape", "play", "play_own", "player"]
+__all__ = ["Tape", "play", "play_own", "player"]
 
-LINE = 64  # bytes of a cache line
 _REGION = 4  # entries of a region: address of the tape, first and last task, threads
 _WIDTH = 36  # entries of a row of a tape: task, record
 

@@ -25,7 +25,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from . import compiling
-from .vectors import I64, Vectors, vector_length
+from .vectors import I64, LINE, Vectors, vector_length
 
 __all__ = ["GATE", "NV", "RECTIFY", "STORE", "Tile", "call_tile", "tall_tile", "tile"]
 
@@ -89,10 +89,8 @@ class _Body:
             self.masks = [self.v.mask(columns, j * self.VL) for j in range(self.NV)]
         a_rs, a_cs, b_rs, c_rs, jump = (builder.mul(x, I64(self.v.size)) for x in (a_rs, a_cs, b_rs, c_rs, jump))
         row = [builder.add(c, builder.mul(c_rs, I64(i))) for i in range(self.MR)]
-        for address in row:  # where the sums will go, often out of reach by then
-            for j in range(0, self.NV * self.VL * self.v.size, 64):
-                self.v.prefetch(builder.add(address, I64(j)), write=True)
-        sums = self.accumulate(self.initial(bias), a, a_rs, a_cs, b, b_rs, k, group, jump, ahead, pace)
+        target = row[0], c_rs, row[-1]
+        sums = self.accumulate(self.initial(bias), a, a_rs, a_cs, b, b_rs, k, group, jump, target, ahead, pace)
         self.finish(sums, row, *last)
 
     def initial(self, bias):
@@ -115,13 +113,17 @@ class _Body:
 
         return self.grid(phi)
 
-    def accumulate(self, sums, a, a_rs, a_cs, b, b_rs, k, group, jump, ahead, pace):
+    def accumulate(self, sums, a, a_rs, a_cs, b, b_rs, k, group, jump, target, ahead, pace):
         """The loop over p, and around it one over groups of columns of A.
 
         One running pointer serves four rows of A. LLVM knows that all move alike and would make one chain of additions
         of them, as long as that of the sums; `opaque` hides it.
+
+        With each term a row of C is asked for, where the sums will go, until its last. All at once they are more lines
+        than a core keeps under way, and the first terms would wait for them.
         """
         builder, before = self.builder, self.builder.block
+        first_row, c_rs, last_row = target
         offsets = [I64(0), a_rs, builder.mul(a_rs, I64(2)), builder.mul(a_rs, I64(3))]
         four = builder.mul(a_rs, I64(4))
         starts = [a]
@@ -143,25 +145,29 @@ class _Body:
         flat = [partial for line in sums for partial in line]
         builder.branch(outer)
         builder.position_at_end(outer)
-        left, *around = outer_phis = carried([k, b, ahead, *starts, *flat], before)
+        left, *around = outer_phis = carried([k, first_row, b, ahead, *starts, *flat], before)
         length = builder.select(builder.icmp_signed("<", left, group), left, group)
         builder.branch(loop)
         builder.position_at_end(loop)
-        p, b_row, line, *rest = inner_phis = carried([I64(0), *around], outer)
+        p, c_row, b_row, line, *rest = inner_phis = carried([I64(0), *around], outer)
         pointers, partial = rest[: len(starts)], rest[len(starts) :]
         self.v.prefetch(line)
+        for j in range(0, self.NV * self.VL * self.v.size, LINE):
+            self.v.prefetch(builder.add(c_row, I64(j)), write=True)
         b_vectors = [self.load(b_row, j) for j in range(self.NV)]
         total = []
         for i in range(self.MR):
             a_value = self.v.splat(self.v.load_scalar(builder.add(pointers[i // 4], offsets[i % 4])))
             total += [self.v.fma(a_value, b_vectors[j], partial[i * self.NV + j]) for j in range(self.NV)]
         following, b_next, line_next = builder.add(p, I64(1)), builder.add(b_row, b_rs), builder.add(line, pace)
+        c_next = builder.select(builder.icmp_unsigned("<", c_row, last_row), builder.add(c_row, c_rs), c_row)
         moved = [self.v.opaque(builder.add(pointer, a_cs)) for pointer in pointers]
-        carry(inner_phis, [following, b_next, line_next, *moved, *total], loop)
+        carry(inner_phis, [following, c_next, b_next, line_next, *moved, *total], loop)
         builder.cbranch(builder.icmp_signed("<", following, length), loop, next_group)
         builder.position_at_end(next_group)
         remaining = builder.sub(left, length)
-        carry(outer_phis, [remaining, b_next, line_next, *(builder.add(x, jump) for x in moved), *total], next_group)
+        jumped = [builder.add(pointer, jump) for pointer in moved]
+        carry(outer_phis, [remaining, c_next, b_next, line_next, *jumped, *total], next_group)
         builder.cbranch(builder.icmp_signed(">", remaining, I64(0)), outer, after)
         builder.position_at_end(after)
         return [total[i * self.NV : (i + 1) * self.NV] for i in range(self.MR)]

@@ -11,6 +11,7 @@ from . import compiling
 
 __all__ = [
     "I64",
+    "LINE",
     "Vectors",
     "call_address",
     "cast",
@@ -22,6 +23,7 @@ __all__ = [
     "vector_length",
 ]
 
+LINE = 64  # bytes of a cache line
 I64 = ir.IntType(64)
 _I32 = ir.IntType(32)
 _BIT = ir.IntType(1)
