@@ -24,7 +24,7 @@ _RUN, _WIDTH = 256, 1024  # rows and columns of a part of rows far apart, the si
 _UNITS, _SUMS = 256, 393_216  # units whose dZ of these rows may wait there as well, and bytes of their dW
 _LONG, _CACHE = 256, 262_144  # numbers of a long row, and of a second level of cache
 _AHEAD = 4  # how many tiles ahead numbers are asked for
-_SERVED = 3  # tiles for each that asks for the next panel
+_NEAR = 32_768  # bytes of a first level of cache
 _FEW = 4  # units of which plain loops make the gradients
 _STEP_ENTRY = 6  # of `optimizers.update_record`
 _RATE, _DECAY, _SHARE = (COEFFICIENTS.index(name) for name in ("rate", "decay", "gradient_share"))
@@ -42,19 +42,50 @@ def _scales(parameter, direct, whole, one):
 
 
 @inlined
-def _next_batch(running, whole, offset, count, row, tiles, NR, t, tasks):
-    """How a thread asks for the rows of X that it will gather for the next batch, while it sums so many tiles.
+def _next_batch(running, whole, offset, count, NR, t, tasks):
+    """The rows of X that a thread will gather for the next batch: the address of their indices, the first, and the end.
 
-    The address of their indices, which are `offset` entries behind the first of this batch, the first of its own and
-    the end, tiles for a row, and bytes for a term of a sum.
+    The indices are `offset` entries behind the first of this batch.
     """
     if running == 0:
-        return 0, 0, 0, 1, 0
+        return 0, 0, 0
     entries = unpack(running, RUNNING)
     first, end = part_of(max(0, min(count, entries[AT_NEXT] + whole - offset)), NR, t, tasks)
-    tiles_a_row = max(1, tiles // max(1, end - first))
+    return entries[AT_CHOSEN] + offset * 8, first, end
+
+
+@inlined
+def _shares(n, panels, chunk, step, count, NR, size, lines, update, wanted, row):
+    """How the tiles of n rows share what there is to ask for while they sum.
+
+    Of those that use a panel the last ones ask for the next, with W, m and v where a block updates these; the others
+    for the rows of X that are `wanted` for the next batch, of `row` bytes. Returned are how many ask for the next
+    panel, how many for one row, and the bytes of it for a term.
+    """
+    if wanted == 0 and n * panels * NR * size <= _NEAR:
+        return 0, 1, 0
+    rows, panels = min(chunk, n), panels * ((n + chunk - 1) // chunk)
+    tiles = (rows + step - 1) // step
+    requests = lines if update == 0 else lines * (1 + (rows + count - 1) // count * 3)
+    requests = max(0, min(requests, tiles - (wanted + panels - 1) // panels))
+    tiles_a_row = max(1, (tiles - requests) * panels // max(1, wanted))
     terms = tiles_a_row * count
-    return entries[AT_CHOSEN] + offset * 8, first, end, tiles_a_row, (row + terms - 1) // terms
+    return requests, tiles_a_row, (row + terms - 1) // terms
+
+
+@inlined
+def _next_panel(request, lines, panel, b_row, parameter, i, j, count, size):
+    """What one of the requests for the next panel is for: the address of a line, and bytes from each to the next.
+
+    One of the lines of each row of the panel, then of `count` rows of W, m and v, from element (i, j) on.
+    """
+    place, row, array = panel, b_row, request // lines - 1
+    if array >= 0:
+        place, row = unpack(parameter + array % 3 * 16, 2)
+        if place == 0:  # the rule has none
+            return panel, 0
+        place += ((i + array // 3 * count) * row + j) * size
+    return place + request % lines * LINE, row * size
 
 
 def _weight_gradients(record, t, tasks, one):
@@ -65,16 +96,13 @@ def _weight_gradients(record, t, tasks, one):
     size, own, parameter = size_of(one), scratch + t * scratch_size, record + 27 * 8
     i0, i1, f0, f1 = rows_and_panels(n, step, (k + NR - 1) // NR, split, t, tasks)
     alpha, beta = _scales(parameter, direct, whole, one)
-    chunk, tiles = max(1, CHUNK // (step * min(DEPTH, count))) * step, (i1 - i0 + step - 1) // step
-    # The last tiles that use a panel ask for the next one, each for one line of every row.
-    lines = max(1, NR * size // LINE)
-    if min(chunk, i1 - i0) < _SERVED * lines * step:
-        lines = 0
-    tiles -= (i1 - i0 + chunk - 1) // chunk * lines
-    indices, wanted, end, tiles_a_row, pace_of_x = _next_batch(
-        running, whole, offset, count, k * size, tiles * (f1 - f0), NR, t, tasks
-    )
+    chunk = max(1, CHUNK // (step * min(DEPTH, count))) * step
+    indices, wanted, end = _next_batch(running, whole, offset, count, NR, t, tasks)
     chosen, asked = vector_at(indices, end, t), 0
+    lines = max(1, NR * size // LINE)
+    requests, tiles_a_row, pace_of_x = _shares(
+        i1 - i0, f1 - f0, chunk, step, count, NR, size, lines, update, end - wanted, k * size
+    )
     for r0 in range(i0, i1, chunk):
         last = min(i1, r0 + chunk)
         for f in range(f0, f1):
@@ -84,9 +112,11 @@ def _weight_gradients(record, t, tasks, one):
                 rows, place, place_row = min(step, i1 - i), c + (i * c_row + f * NR) * size, c_row
                 if update != 0:
                     place, place_row = own, NR
-                line, pace, after = right, 0, (last - 1 - i) // step
-                if after < lines and f + 1 < f1:
-                    line, pace = right + b_block * size + after * LINE, b_row * size
+                line, pace, request = right, 0, (last - 1 - i) // step  # how many tiles come after this one
+                if request < requests and f + 1 < f1:
+                    line, pace = _next_panel(
+                        request, lines, right + b_block * size, b_row, parameter, r0, (f + 1) * NR, count, size
+                    )
                 elif wanted < end:
                     line, pace = x + chosen[wanted] * x_row * size + asked * count * pace_of_x, pace_of_x
                     asked += 1

@@ -61,6 +61,13 @@ def rows_and_panels(n, step, panels, split, t, tasks):
     return min(n, s0 * step), min(n, s1 * step), 0, panels
 
 
+@inlined
+def _pace(size, rows, step, terms):
+    """Bytes of the next panel, or rows of X, to ask for with each term of the tiles that use this one."""
+    terms *= (rows + step - 1) // step
+    return (size + terms - 1) // terms
+
+
 def _product(record, t, tasks, one):
     (
         tile, NR, VL, n, k, step, count, split, a, a_rs, a_cs, bias, b, b_panel, b_row, c, c_panel, c_row,
@@ -74,18 +81,17 @@ def _product(record, t, tasks, one):
         last = min(i1, r0 + chunk)
         for k0 in range(0, k, depth):
             length = min(depth, k - k0)
-            terms = (last - r0 + step - 1) // step * length  # of all tiles of a panel
             for p in range(p0, p1):
                 columns, right = min(NR, count - p * NR), b + (p * b_panel + k0 * b_row) * size
-                ahead, pace = right, 0  # else the next panel, or rows of X, a share of them while each tile is summed
+                ahead, pace = right, 0
                 if x != 0:
                     right = own
                     if p + 1 < p1 and depth == k and x_stride < 2 * k:
                         ahead = x + (p + 1) * NR * x_stride * size
-                        pace = (NR * x_stride * size + terms - 1) // terms
+                        pace = _pace(NR * x_stride * size, last - r0, step, k)
                     transpose(x + (p * NR * x_stride + k0) * size, x_stride, columns, length, own, NR, VL, one)
                 elif p + 1 < p1 and b_row == NR and last - r0 > step:
-                    ahead, pace = right + b_panel * size, (length * NR * size + terms - 1) // terms
+                    ahead, pace = right + b_panel * size, _pace(length * NR * size, last - r0, step, length)
                 for i in range(r0, last, step):
                     rows, place = min(step, i1 - i), c + (p * c_panel + i * c_row) * size
                     beside = other + (p * other_panel + i * other_row) * size

@@ -120,7 +120,7 @@ class _Body:
         of them, as long as that of the sums; `opaque` hides it.
 
         With each term a row of C is asked for, where the sums will go, until its last. All at once they are more lines
-        than a core keeps under way, and the first terms would wait for them.
+        than a core keeps under way, and the first terms would wait for them; one or two rows are not worth the time.
         """
         builder, before = self.builder, self.builder.block
         first_row, c_rs, last_row = target
@@ -152,8 +152,9 @@ class _Body:
         p, c_row, b_row, line, *rest = inner_phis = carried([I64(0), *around], outer)
         pointers, partial = rest[: len(starts)], rest[len(starts) :]
         self.v.prefetch(line)
-        for j in range(0, self.NV * self.VL * self.v.size, LINE):
-            self.v.prefetch(builder.add(c_row, I64(j)), write=True)
+        if self.MR > 2:
+            for j in range(0, self.NV * self.VL * self.v.size, LINE):
+                self.v.prefetch(builder.add(c_row, I64(j)), write=True)
         b_vectors = [self.load(b_row, j) for j in range(self.NV)]
         total = []
         for i in range(self.MR):
