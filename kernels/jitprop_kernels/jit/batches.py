@@ -6,11 +6,13 @@ number of the step, and how many examples the next batch has, whose indices foll
 """
 
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 
 from ..contract import dropout_threshold
 from .compiling import inlined
 from .launch import bits, compiled_task, part_of
-from .vectors import cast, float_of, size_of, unpack, vector_at
+from .vectors import Vectors, cast, float_of, size_of, unpack, vector_at, vector_length
 
 __all__ = [
     "AT_CHOSEN", "AT_COEFFICIENTS", "AT_FACTOR", "AT_L2", "AT_NEXT", "AT_NUMBER", "RUNNING", "drop_panels", "dropout",
@@ -19,6 +21,7 @@ __all__ = [
 
 AT_COEFFICIENTS, AT_L2, AT_FACTOR, AT_CHOSEN, AT_NUMBER, AT_NEXT = range(6)
 RUNNING = 6  # entries of the record of the running step
+_AHEAD = 1536  # bytes between what is copied and what is asked for: as many lines as a core keeps under way
 
 
 def _gather_columns(record, t, tasks, one):
@@ -43,15 +46,33 @@ def gather_columns(dtype):
     return compiled_task(_gather_columns, dtype)
 
 
+@intrinsic
+def _copy(typingctx, source, target, n, ahead, like):
+    """Copy n numbers of the type of `like`, and ask for those at `ahead`."""
+    signature = types.void(*[types.intp] * 4, like)
+
+    def codegen(context, builder, signature, args):
+        source, target, n, ahead, one = args
+        v = Vectors(builder, one.type, vector_length(like.bitwidth // 8))
+
+        def copy(offset, mask):
+            v.prefetch(builder.add(ahead, offset))
+            v.store(v.load(builder.add(source, offset), mask), builder.add(target, offset), mask)
+
+        v.each(n, copy)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 def _gather_rows(record, t, tasks, one):
     x, x_stride, n, step, first, count, out, out_stride, grain = unpack(record, 9)
     chosen, size = vector_at(unpack(step, RUNNING)[AT_CHOSEN] + first * 8, count, np.int64(0)), size_of(one)
     start, stop = part_of(count, grain, t, tasks)
+    on = (_AHEAD + n * size - 1) // (n * size)
     for j in range(start, stop):
-        source = vector_at(x + chosen[j] * x_stride * size, n, one)
-        target = vector_at(out + j * out_stride * size, n, one)
-        for i in range(n):
-            target[i] = source[i]
+        ahead = x + chosen[min(j + on, stop - 1)] * x_stride * size
+        _copy(x + chosen[j] * x_stride * size, out + j * out_stride * size, n, ahead, one)
 
 
 def gather_rows(dtype):

@@ -10,7 +10,7 @@ from numba.extending import intrinsic
 from ..contract import COEFFICIENTS, RULES
 from . import compiling
 from .launch import compiled_task, part
-from .vectors import I64, Vectors, call_address, cast, float_of, size_of, unpack, vector_at, vector_length
+from .vectors import Vectors, call_address, cast, float_of, size_of, unpack, vector_at, vector_length
 
 __all__ = ["block", "gradient_squares", "update", "update_record"]
 
@@ -55,27 +55,9 @@ def _vectors(has_m, has_v):
             scalar = context.get_value_type(numbers.dtype)
             vectors = Vectors(builder, scalar, vector_length(numbers.dtype.bitwidth // 8))
             values = [vectors.splat(builder.extract_value(packed, i)) for i in range(len(numbers))]
-            before = builder.block
-            loop, whole, rest, part, after = (
-                builder.append_basic_block(f"update.{name}") for name in ("loop", "whole", "rest", "part", "after")
+            vectors.each(
+                columns, lambda at, mask: emit(vectors, [builder.add(place, at) for place in places], values, mask)
             )
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            j = builder.phi(I64)
-            j.add_incoming(I64(0), before)
-            following = builder.add(j, I64(vectors.VL))
-            at = [builder.add(place, builder.mul(j, I64(vectors.size))) for place in places]
-            builder.cbranch(builder.icmp_signed("<=", following, columns), whole, rest)
-            builder.position_at_end(whole)
-            emit(vectors, at, values, None)
-            j.add_incoming(following, whole)
-            builder.branch(loop)
-            builder.position_at_end(rest)
-            builder.cbranch(builder.icmp_signed("<", j, columns), part, after)
-            builder.position_at_end(part)
-            emit(vectors, at, values, vectors.mask(builder.sub(columns, j)))
-            builder.branch(after)
-            builder.position_at_end(after)
             return context.get_dummy_value()
 
         return signature, codegen

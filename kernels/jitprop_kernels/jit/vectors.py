@@ -132,6 +132,30 @@ class Vectors:
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
         self.builder.call(function, [pointer, _I32(int(write)), _I32(3), _I32(1)])
 
+    def each(self, columns, emit):
+        """``emit(offset, mask)`` in a loop over the whole vectors of so many numbers, then for what is left of one.
+
+        The offset is in bytes; whole vectors have no mask.
+        """
+        builder, before = self.builder, self.builder.block
+        loop, whole, rest, part, after = map(builder.append_basic_block, ("each", "whole", "rest", "part", "after"))
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        j = builder.phi(I64)
+        j.add_incoming(I64(0), before)
+        following, offset = builder.add(j, I64(self.VL)), builder.mul(j, I64(self.size))
+        builder.cbranch(builder.icmp_signed("<=", following, columns), whole, rest)
+        builder.position_at_end(whole)
+        emit(offset, None)
+        j.add_incoming(following, whole)
+        builder.branch(loop)
+        builder.position_at_end(rest)
+        builder.cbranch(builder.icmp_signed("<", j, columns), part, after)
+        builder.position_at_end(part)
+        emit(offset, self.mask(builder.sub(columns, j)))
+        builder.branch(after)
+        builder.position_at_end(after)
+
     def sum(self, value):
         """The sum of the lanes."""
         return self.builder.extract_element(self.sums([value]), _I32(0))
