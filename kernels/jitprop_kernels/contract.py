@@ -174,10 +174,12 @@ def parse(text, table, what):
     """
     if not isinstance(text, str):
         raise TypeError(f"{what} must be a name, got {type(text).__name__}; accepted: {', '.join(table)}")
-    match = _SPELLING.fullmatch(text.strip())
-    if match is None or match[1] not in table:
-        raise ValueError(f"unknown {what} {text!r}; accepted: {', '.join(table)}")
-    name, number = match[1], match[2]
+    name, number = text, None
+    if text not in table:
+        match = _SPELLING.fullmatch(text.strip())
+        if match is None or match[1] not in table:
+            raise ValueError(f"unknown {what} {text!r}; accepted: {', '.join(table)}")
+        name, number = match[1], match[2]
     row = table[name]
     if number is None:
         return name, getattr(row, "default", 0.0)

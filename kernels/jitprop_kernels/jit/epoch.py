@@ -4,6 +4,7 @@ The work of a step is written down once (see `plan`), and a compiled loop plays 
 step to step in one small record. All arrays of a step lie in one workspace, so a step allocates nothing.
 """
 
+import array
 import contextlib
 import ctypes
 import itertools
@@ -88,8 +89,8 @@ def _layout(units, batch, dtype):
     return PiecePlan if number_of_pieces(units, batch, dtype) > 1 else ColumnPlan
 
 
-def _place(array):
-    return None if array is None else (array.dtype.char, address_of(array), array.shape, array.strides)
+def _place(matrix):
+    return None if matrix is None else (matrix.dtype.char, address_of(matrix), matrix.shape, matrix.strides)
 
 
 def _plan(
@@ -102,7 +103,7 @@ def _plan(
     threads = compiling.get_num_threads() if compiling.may_run_parallel() else 1
     arrays = parameters if not state else [*parameters, *itertools.chain(*state)]
     identity = (
-        *map(id, arrays), *(array.strides for array in arrays), _place(X), _place(Y), _place(sample_weight), in_place,
+        *map(id, arrays), *(a.strides for a in arrays), _place(X), _place(Y), _place(sample_weight), in_place,
         batch, *activations, output, loss, rule, l2 > 0.0, *clips, *rates, key, threads,
     )  # fmt: skip
     plan = _plans.kept.get(identity)
@@ -178,13 +179,13 @@ def train_epoch(
     rest = plan.tape(visited % batch or batch)
     costs = np.empty(len(coefficients))
     units, parallel = sum(plan.units[1:]), whole.parallel or rest.parallel
-    record = np.array([
+    record = array.array("q", [
         0, len(costs), launcher() if parallel else 0, player(), plan.running, address_of(order),
         address_of(coefficients), batch, visited, plan.address["weights"], plan.address["losses"],
         plan.address["squares"], units if l2 else 0, plan.address["norms"], 2 * units if clips[1] else 0,
         bits(l2), address_of(costs),
         whole.address, *whole.marks, len(whole.regions), rest.address, *rest.marks, len(rest.regions),
-    ], np.int64)  # fmt: skip
+    ])  # fmt: skip
     with compiling.parallel_region() if parallel else contextlib.nullcontext():
-        function(compiled_task(_epoch, np.float64))(*map(ctypes.c_int64, (address_of(record), 0, 1)))
+        function(compiled_task(_epoch, np.float64))(*map(ctypes.c_int64, (record.buffer_info()[0], 0, 1)))
     return costs[: record[0]]
