@@ -18,7 +18,7 @@ from fused import Case, Poisoned, PoisonedWorkspace, Threads, draw, forget_plans
 from jitprop import Adam, Network
 from jitprop_kernels import jit, vectorized
 from jitprop_kernels.contract import RULES
-from jitprop_kernels.jit import epoch, forward, plan
+from jitprop_kernels.jit import epoch, forward, gradients, plan
 from jitprop_kernels.jit.columns import ColumnPlan
 from jitprop_kernels.jit.pieces import PiecePlan, number_of_pieces
 from jitprop_kernels.jit.rows import RowPlan
@@ -38,6 +38,7 @@ CASES = (
     Case((5, 1), 3000, 3000, "C", head=("sigmoid", "binary_cross_entropy"), rule="sgd"),
     Case((1, 1, 1, 1), 90, 90, "F", head=("linear", "squared_error"), activations=("tanh",) * 2),
     Case((33, 65, 130, 2), 64, 33, "C", visited=65),  # fewer panels than threads
+    Case((90, 600, 300, 2), 300, 260, "F", visited=520, rule="rmsprop"),  # more rows than stay in cache, some left over
     Case((33, 65, 130, 2), 64, 64, "F", dropout=(0.0, 0.3, 0.3), clip_norm=0.1, **BOTH),
     Case((30, 33, 3), 1100, 1030, "F", visited=2000, rule="sgd"),  # more examples than are summed at once
     Case((30, 33, 3), 1100, 1030, "C", visited=2000),
@@ -136,6 +137,22 @@ def test_asking_for_the_next_batch_changes_no_bit(monkeypatch, case):
         with monkeypatch.context() as patch:
             Threads(patch, 3, order)
             assert same(case.train(jit), expected)
+
+
+def test_tiles_enough_ask_for_all_of_the_next_batch():
+    """Whatever else they ask for; and a thread without tiles asks for nothing."""
+    shares = gradients._shares.py_func
+    assert shares(0, 7, 98, 14, 96, 2, 3, False, 96, 400) == (0, 1, 0)
+    assert shares(14, 0, 98, 14, 96, 2, 3, False, 96, 400) == (0, 1, 0)
+    for n, panels, tall, count, arrays, wanted in itertools.product(
+        (1, 14, 100, 520, 830, 1024), (1, 2, 25), (1, 7, 29), (16, 128, 256, 1000), (0, 1, 3), (1, 16, 128)
+    ):
+        step, chunk = min(n, 14), tall * min(n, 14)
+        requests, tiles_a_row, pace = shares(n, panels, chunk, step, count, 2, arrays, True, wanted, 400)
+        tiles = [-(-min(chunk, n - r0) // step) for r0 in range(0, n, chunk)]
+        free = sum(t + (panels - 1) * max(0, t - requests) for t in tiles)  # there is no panel after the last
+        assert tiles_a_row * count * pace >= 400
+        assert free >= tiles_a_row * wanted or sum(tiles) * panels < wanted
 
 
 @pytest.mark.parametrize("units", [(3, 40, 5, 2), (1100, 40, 5, 2), (200, 30, 5, 2), (3, 40, 1100, 2)], ids=str)

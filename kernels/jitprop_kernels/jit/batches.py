@@ -21,7 +21,9 @@ __all__ = [
 
 AT_COEFFICIENTS, AT_L2, AT_FACTOR, AT_CHOSEN, AT_NUMBER, AT_NEXT = range(6)
 RUNNING = 6  # entries of the record of the running step
-_AHEAD = 1536  # bytes between what is copied and what is asked for: as many lines as a core keeps under way
+# Bytes of examples between the one that is copied and the one that is asked for, about as many lines as a core keeps
+# under way; and those of an example so long that the processor sees by itself what comes next.
+_FLIGHT, _LONG = 1536, 16_384
 
 
 def _gather_columns(record, t, tasks, one):
@@ -48,7 +50,7 @@ def gather_columns(dtype):
 
 @intrinsic
 def _copy(typingctx, source, target, n, ahead, like):
-    """Copy n numbers of the type of `like`, and ask for those at `ahead`."""
+    """Copy n numbers of the type of `like` to where none of them is, and ask for those at `ahead`."""
     signature = types.void(*[types.intp] * 4, like)
 
     def codegen(context, builder, signature, args):
@@ -69,18 +71,29 @@ def _gather_rows(record, t, tasks, one):
     x, x_stride, n, step, first, count, out, out_stride, grain = unpack(record, 9)
     chosen, size = vector_at(unpack(step, RUNNING)[AT_CHOSEN] + first * 8, count, np.int64(0)), size_of(one)
     start, stop = part_of(count, grain, t, tasks)
-    on = (_AHEAD + n * size - 1) // (n * size)
+    on = (_FLIGHT + n * size - 1) // (n * size)
     for j in range(start, stop):
         ahead = x + chosen[min(j + on, stop - 1)] * x_stride * size
         _copy(x + chosen[j] * x_stride * size, out + j * out_stride * size, n, ahead, one)
 
 
-def gather_rows(dtype):
-    """The task out[j, :] = x[example first + j of the batch, :] where examples are rows of x.
+def _gather_long_rows(record, t, tasks, one):
+    x, x_stride, n, step, first, count, out, out_stride, grain = unpack(record, 9)
+    chosen, size = vector_at(unpack(step, RUNNING)[AT_CHOSEN] + first * 8, count, np.int64(0)), size_of(one)
+    start, stop = part_of(count, grain, t, tasks)
+    for j in range(start, stop):
+        source = vector_at(x + chosen[j] * x_stride * size, n, one)
+        target = vector_at(out + j * out_stride * size, n, one)
+        for i in range(n):
+            target[i] = source[i]
+
+
+def gather_rows(dtype, n):
+    """The task out[j, :] = x[example first + j of the batch, :] where examples are rows of x, of n numbers.
 
     Record (x, x_stride, n, step, first, count, out, out_stride, grain).
     """
-    return compiled_task(_gather_rows, dtype)
+    return compiled_task(_gather_rows if n * dtype.itemsize <= _LONG else _gather_long_rows, dtype)
 
 
 def _weigh(record, t, tasks, one):

@@ -24,7 +24,7 @@ _RUN, _WIDTH = 256, 1024  # rows and columns of a part of rows far apart, the si
 _UNITS, _SUMS = 256, 393_216  # units whose dZ of these rows may wait there as well, and bytes of their dW
 _LONG, _CACHE = 256, 262_144  # numbers of a long row, and of a second level of cache
 _AHEAD = 4  # how many tiles ahead numbers are asked for
-_NEAR = 32_768  # bytes of a first level of cache
+_FIRST_LEVEL = 32_768  # bytes of that cache
 _FEW = 4  # units of which plain loops make the gradients
 _STEP_ENTRY = 6  # of `optimizers.update_record`
 _RATE, _DECAY, _SHARE = (COEFFICIENTS.index(name) for name in ("rate", "decay", "gradient_share"))
@@ -55,37 +55,41 @@ def _next_batch(running, whole, offset, count, NR, t, tasks):
 
 
 @inlined
-def _shares(n, panels, chunk, step, count, NR, size, lines, update, wanted, row):
-    """How the tiles of n rows share what there is to ask for while they sum.
+def _shares(n, panels, chunk, step, count, lines, arrays, near, wanted, row):
+    """How the tiles of a thread's n rows share what there is to ask for while they sum.
 
-    Of those that use a panel the last ones ask for the next, with W, m and v where a block updates these; the others
-    for the rows of X that are `wanted` for the next batch, of `row` bytes. Returned are how many ask for the next
-    panel, how many for one row, and the bytes of it for a term.
+    Of those that use a panel, in each chunk of rows, the last ones ask for the next panel, with `arrays` of W, m and v
+    where a block updates these; the others for the rows of X that are `wanted` for the next batch, at least a tile for
+    each. Where all is `near` there is nothing else to ask for. Returned are how many ask for the next panel, how many
+    for one row, and the bytes of it for a term.
     """
-    if wanted == 0 and n * panels * NR * size <= _NEAR:
+    if n * panels == 0 or (near and wanted == 0):
         return 0, 1, 0
-    rows, panels = min(chunk, n), panels * ((n + chunk - 1) // chunk)
-    tiles = (rows + step - 1) // step
-    requests = lines if update == 0 else lines * (1 + (rows + count - 1) // count * 3)
-    requests = max(0, min(requests, tiles - (wanted + panels - 1) // panels))
-    tiles_a_row = max(1, (tiles - requests) * panels // max(1, wanted))
+    tiles, chunks, rows = (n + step - 1) // step, (n + chunk - 1) // chunk, min(chunk, n)
+    requests = lines
+    if count <= 2 * rows:  # else a tile, which asks for a row with each of its terms, would go far beyond those at hand
+        requests += lines * arrays * ((rows + count - 1) // count)
+    requests = max(0, min(requests, (tiles - (wanted + panels - 1) // panels) // chunks))
+    tiles_a_row = max(1, (tiles - chunks * requests) * panels // max(1, wanted))
     terms = tiles_a_row * count
     return requests, tiles_a_row, (row + terms - 1) // terms
 
 
 @inlined
-def _next_panel(request, lines, panel, b_row, parameter, i, j, count, size):
+def _next_panel(request, lines, arrays, panel, b_row, parameter, i, j, count, size):
     """What one of the requests for the next panel is for: the address of a line, and bytes from each to the next.
 
-    One of the lines of each row of the panel, then of `count` rows of W, m and v, from element (i, j) on.
+    The first ones are for the lines of each row of the panel, the others for those of `count` rows of W, m or v, from
+    element (i, j) on.
     """
-    place, row, array = panel, b_row, request // lines - 1
-    if array >= 0:
-        place, row = unpack(parameter + array % 3 * 16, 2)
-        if place == 0:  # the rule has none
-            return panel, 0
-        place += ((i + array // 3 * count) * row + j) * size
-    return place + request % lines * LINE, row * size
+    line, request = request % lines * LINE, request // lines - 1
+    if request < 0:
+        return panel + line, b_row * size
+    array, span = request % arrays, request // arrays
+    if array > 0 and unpack(parameter + 16, 1)[0] == 0:  # the rule has v, and no m
+        array = 2
+    place, row = unpack(parameter + array * 16, 2)
+    return place + ((i + span * count) * row + j) * size + line, row * size
 
 
 def _weight_gradients(record, t, tasks, one):
@@ -99,9 +103,12 @@ def _weight_gradients(record, t, tasks, one):
     chunk = max(1, CHUNK // (step * min(DEPTH, count))) * step
     indices, wanted, end = _next_batch(running, whole, offset, count, NR, t, tasks)
     chosen, asked = vector_at(indices, end, t), 0
-    lines = max(1, NR * size // LINE)
+    lines, arrays, near = max(1, NR * size // LINE), 0, (i1 - i0) * (f1 - f0) * NR * size <= _FIRST_LEVEL
+    if update != 0:
+        _, _, m, _, v = unpack(parameter, 5)
+        arrays = 1 + int(m != 0) + int(v != 0)
     requests, tiles_a_row, pace_of_x = _shares(
-        i1 - i0, f1 - f0, chunk, step, count, NR, size, lines, update, end - wanted, k * size
+        i1 - i0, f1 - f0, chunk, step, count, lines, arrays, near, end - wanted, k * size
     )
     for r0 in range(i0, i1, chunk):
         last = min(i1, r0 + chunk)
@@ -112,10 +119,11 @@ def _weight_gradients(record, t, tasks, one):
                 rows, place, place_row = min(step, i1 - i), c + (i * c_row + f * NR) * size, c_row
                 if update != 0:
                     place, place_row = own, NR
-                line, pace, request = right, 0, (last - 1 - i) // step  # how many tiles come after this one
-                if request < requests and f + 1 < f1:
+                line, pace, after = right, 0, (last - 1 - i) // step  # how many tiles use this panel after this one
+                if after < requests and f + 1 < f1:
+                    next_row = b_row if (f + 2) * NR <= k else b_last
                     line, pace = _next_panel(
-                        request, lines, right + b_block * size, b_row, parameter, r0, (f + 1) * NR, count, size
+                        after, lines, arrays, right + b_block * size, next_row, parameter, r0, (f + 1) * NR, count, size
                     )
                 elif wanted < end:
                     line, pace = x + chosen[wanted] * x_row * size + asked * count * pace_of_x, pace_of_x

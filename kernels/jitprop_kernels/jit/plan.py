@@ -166,7 +166,7 @@ class Plan:
         if self.in_place:
             return self.X[:2]
         place = self.address["T0"], self.feature_stride
-        tape.add(batches.gather_rows(self.dtype), [*self.X[:2], n, step, self.begin, count, *place, NR])
+        tape.add(batches.gather_rows(self.dtype, n), [*self.X[:2], n, step, self.begin, count, *place, NR])
         if self.rates[0]:
             tape.add(*self.drop_rows(place, 0, count))
         return place

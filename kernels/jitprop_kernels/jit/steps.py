@@ -85,7 +85,7 @@ def _product(record, t, tasks, one):
                 columns, right = min(NR, count - p * NR), b + (p * b_panel + k0 * b_row) * size
                 ahead, pace = right, 0
                 if x != 0:
-                    right = own
+                    right = ahead = own
                     if p + 1 < p1 and depth == k and x_stride < 2 * k:
                         ahead = x + (p + 1) * NR * x_stride * size
                         pace = _pace(NR * x_stride * size, last - r0, step, k)

@@ -135,7 +135,7 @@ class Vectors:
     def each(self, columns, emit):
         """``emit(offset, mask)`` in a loop over the whole vectors of so many numbers, then for what is left of one.
 
-        The offset is in bytes; whole vectors have no mask.
+        `columns` and the offset, in bytes, are int64; whole vectors have no mask. `emit` opens no blocks.
         """
         builder, before = self.builder, self.builder.block
         loop, whole, rest, part, after = map(builder.append_basic_block, ("each", "whole", "rest", "part", "after"))
