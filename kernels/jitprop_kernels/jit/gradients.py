@@ -66,8 +66,8 @@ def _shares(n, panels, chunk, step, count, lines, arrays, near, wanted, row):
     if n * panels == 0 or (near and wanted == 0):
         return 0, 1, 0
     tiles, chunks, rows = (n + step - 1) // step, (n + chunk - 1) // chunk, min(chunk, n)
-    requests = lines
-    if count <= 2 * rows:  # else a tile, which asks for a row with each of its terms, would go far beyond those at hand
+    requests = lines if rows > lines * step else 0  # with so few tiles it is late for the panel at hand
+    if requests > 0 and count <= 2 * rows:  # a tile asks for a row with each term, and not for many that are not there
         requests += lines * arrays * ((rows + count - 1) // count)
     requests = max(0, min(requests, (tiles - (wanted + panels - 1) // panels) // chunks))
     tiles_a_row = max(1, (tiles - chunks * requests) * panels // max(1, wanted))

@@ -30,6 +30,7 @@ from .vectors import I64, LINE, Vectors, vector_length
 __all__ = ["GATE", "NV", "RECTIFY", "STORE", "Tile", "call_tile", "tall_tile", "tile"]
 
 NV = 2  # vectors in a row of a tile
+_AT_ONCE = 12 * LINE  # bytes that may be asked for at once
 
 # What a tile does with its sums before it stores them: nothing but alpha and beta; or, where these are 1 and 0, relu,
 # with zeros that are -0 where z < 0, so that they tell them from z = 0, where its derivative is 1; or the way back
@@ -73,12 +74,19 @@ class _Body:
         self.builder, self.MR, self.NV, self.VL, self.masked = builder, MR, NV, VL, masked
         self.v = Vectors(builder, scalar, VL)
         self.masks = [None] * NV
+        # All of C at the start? The first terms would wait for more lines than a core keeps under way.
+        self.at_once = MR * NV * VL * self.v.size <= _AT_ONCE
 
     def load(self, address, j):
         return self.v.load(self.builder.add(address, I64(j * self.VL * self.v.size)), self.masks[j])
 
     def store(self, value, address, j):
         self.v.store(value, self.builder.add(address, I64(j * self.VL * self.v.size)), self.masks[j])
+
+    def ask_for(self, row):
+        """Ask for a row of C, which is often out of reach when the sums are done."""
+        for j in range(0, self.NV * self.VL * self.v.size, LINE):
+            self.v.prefetch(self.builder.add(row, I64(j)), write=True)
 
     def grid(self, make):
         return [[make(i, j) for j in range(self.NV)] for i in range(self.MR)]
@@ -89,6 +97,9 @@ class _Body:
             self.masks = [self.v.mask(columns, j * self.VL) for j in range(self.NV)]
         a_rs, a_cs, b_rs, c_rs, jump = (builder.mul(x, I64(self.v.size)) for x in (a_rs, a_cs, b_rs, c_rs, jump))
         row = [builder.add(c, builder.mul(c_rs, I64(i))) for i in range(self.MR)]
+        if self.at_once:
+            for address in row:
+                self.ask_for(address)
         target = row[0], c_rs, row[-1]
         sums = self.accumulate(self.initial(bias), a, a_rs, a_cs, b, b_rs, k, group, jump, target, ahead, pace)
         self.finish(sums, row, *last)
@@ -119,8 +130,7 @@ class _Body:
         One running pointer serves four rows of A. LLVM knows that all move alike and would make one chain of additions
         of them, as long as that of the sums; `opaque` hides it.
 
-        With each term a row of C is asked for, where the sums will go, until its last. All at once they are more lines
-        than a core keeps under way, and the first terms would wait for them; one or two rows are not worth the time.
+        Unless they were asked for at once, with each term a row of C is, where the sums will go, until the last.
         """
         builder, before = self.builder, self.builder.block
         first_row, c_rs, last_row = target
@@ -152,9 +162,8 @@ class _Body:
         p, c_row, b_row, line, *rest = inner_phis = carried([I64(0), *around], outer)
         pointers, partial = rest[: len(starts)], rest[len(starts) :]
         self.v.prefetch(line)
-        if self.MR > 2:
-            for j in range(0, self.NV * self.VL * self.v.size, LINE):
-                self.v.prefetch(builder.add(c_row, I64(j)), write=True)
+        if not self.at_once:
+            self.ask_for(c_row)
         b_vectors = [self.load(b_row, j) for j in range(self.NV)]
         total = []
         for i in range(self.MR):
