@@ -74,7 +74,7 @@ class _Body:
         self.builder, self.MR, self.NV, self.VL, self.masked = builder, MR, NV, VL, masked
         self.v = Vectors(builder, scalar, VL)
         self.masks = [None] * NV
-        # All of C at the start? The first terms would wait for more lines than a core keeps under way.
+        # Whether all of C is asked for at the start. With more lines than a core keeps under way the first terms wait.
         self.at_once = MR * NV * VL * self.v.size <= _AT_ONCE
 
     def load(self, address, j):
