@@ -38,6 +38,7 @@ CASES = (
     Case((5, 1), 3000, 3000, "C", head=("sigmoid", "binary_cross_entropy"), rule="sgd"),
     Case((1, 1, 1, 1), 90, 90, "F", head=("linear", "squared_error"), activations=("tanh",) * 2),
     Case((33, 65, 130, 2), 64, 33, "C", visited=65),  # fewer panels than threads
+    Case((60, 40), 100, 70, "F", visited=130, dropout=(0.3,), clip_norm=0.1, **BOTH),  # a first layer that is the last
     Case((90, 600, 300, 2), 300, 260, "F", visited=520, rule="rmsprop"),  # more rows than stay in cache, some left over
     Case((33, 65, 130, 2), 64, 64, "F", dropout=(0.0, 0.3, 0.3), clip_norm=0.1, **BOTH),
     Case((30, 33, 3), 1100, 1030, "F", visited=2000, rule="sgd"),  # more examples than are summed at once
@@ -142,17 +143,21 @@ def test_asking_for_the_next_batch_changes_no_bit(monkeypatch, case):
 def test_tiles_enough_ask_for_all_of_the_next_batch():
     """Whatever else they ask for; and a thread without tiles asks for nothing."""
     shares = gradients._shares.py_func
-    assert shares(0, 7, 98, 14, 96, 2, 3, False, 96, 400) == (0, 1, 0)
-    assert shares(14, 0, 98, 14, 96, 2, 3, False, 96, 400) == (0, 1, 0)
-    for n, panels, tall, count, arrays, wanted in itertools.product(
-        (1, 14, 100, 520, 830, 1024), (1, 2, 25), (1, 7, 29), (16, 128, 256, 1000), (0, 1, 3), (1, 16, 128)
-    ):
+    assert shares(0, 100, 7, 98, 14, 96, 2, 3, False, 96, 400) == (0, 1, 0)
+    for n, panels, tall, count, arrays, wanted, (begin, end) in itertools.product(
+        (1, 14, 100, 520, 830, 1024), (1, 2, 25), (1, 7, 29), (16, 128, 256, 1000), (0, 1, 3), (1, 16, 128),
+        ((0, 0), (28, 0), (0, 42), (42, 28)),
+    ):  # fmt: skip
         step, chunk = min(n, 14), tall * min(n, 14)
-        requests, tiles_a_row, pace = shares(n, panels, chunk, step, count, 2, arrays, True, wanted, 400)
-        tiles = [-(-min(chunk, n - r0) // step) for r0 in range(0, n, chunk)]
-        free = sum(t + (panels - 1) * max(0, t - requests) for t in tiles)  # there is no panel after the last
-        assert tiles_a_row * count * pace >= 400
-        assert free >= tiles_a_row * wanted or sum(tiles) * panels < wanted
+        tiles = {  # of each chunk and panel, where the thread begins and ends in the middle of one
+            (r0, f): len(range(max(r0, begin * (f == 0)), min(n - end * (f == panels - 1), r0 + chunk), step))
+            for r0, f in itertools.product(range(0, n, chunk), range(panels))
+        }
+        mine = sum(tiles.values())
+        requests, tiles_a_row, pace = shares(mine, n, panels, chunk, step, count, 2, arrays, True, wanted, 400)
+        free = mine - sum(min(t, requests) for (_, f), t in tiles.items() if f + 1 < panels)
+        assert tiles_a_row * count * pace >= 400 or mine == 0
+        assert free >= tiles_a_row * wanted or mine < wanted
 
 
 @pytest.mark.parametrize("units", [(3, 40, 5, 2), (1100, 40, 5, 2), (200, 30, 5, 2), (3, 40, 1100, 2)], ids=str)
@@ -405,6 +410,20 @@ def test_many_threads_take_no_more(monkeypatch, units, batch):
     with watched_plans() as plans:
         case.train(jit)
     assert plans[0].nbytes <= allowed(units, batch, batch, slots=2, itemsize=4)
+
+
+@pytest.mark.parametrize("units, batch, most", [((784, 128, 64, 10), 128, 3), ((60, 40), 70, 3), ((60, 40), 81, 1)])
+def test_threads_share_units_where_that_is_cheaper_and_there_is_memory(monkeypatch, units, batch, most):
+    case = Case(units, 3 * batch, batch, rule="adam", dtype="float32", pad=0)
+    monkeypatch.setattr(plan, "SPAWN", 0)
+    monkeypatch.setattr(plan, "CROSSING", 0)
+    for number in range(1, 5):
+        with monkeypatch.context() as patch, watched_plans() as plans:
+            Threads(patch, number, "together")
+            case.train(jit)
+        (tape,) = plans[0].tapes.values()
+        assert len(tape.own) == (2 * number if 1 < number <= most else 0)  # going forward, and for gradients
+        assert plans[0].nbytes <= allowed(units, batch, 3 * batch, slots=2, itemsize=4)
 
 
 @pytest.mark.parametrize("kernels", [jit, vectorized], ids=["jit", "vectorized"])

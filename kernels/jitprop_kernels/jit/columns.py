@@ -12,19 +12,31 @@ A step has a region from the gathering of its examples to dZ[1], in which every 
 that sums the gradients and updates the parameters. Where a batch has fewer panels than there are threads, these share
 the rows of each product, and wait for each other after it.
 
+Where W[1] stays in cache and a batch is not much larger than the first layer, two or three threads share the units of
+that layer and not its examples: every thread gathers all examples for itself, and makes Z[1] and dW[1] of its units. So
+W[1] and its update stay in its cache, where otherwise a thread reads all of W[1] in each step, and half of it comes
+from the other thread, which must take it back for the update.
+
 Where X has many features and the first layer few units, the examples are not made into panels, which would take longer
 than the product: dot tiles make Z[1] of the rows, and the small Z[1] is transposed instead.
 """
 
+import copy
+
 from ..contract import dropout_threshold
-from . import activations, batches, steps
+from . import activations, batches, compiling, steps
 from .affine import Matrix
+from .gradients import way
 from .launch import bits
 from .plan import Plan
 from .steps import SPLIT_PANELS, SPLIT_ROWS
+from .tapes import Tape
 from .tile import GATE, RECTIFY
 
 __all__ = ["ColumnPlan"]
+
+_COPIES = 3  # of the examples of a batch, at most, for which there is memory
+_EXAMPLES = 2  # of a batch for each unit of the first layer up to which copying them is cheaper than passing on weights
 
 
 class ColumnPlan(Plan):
@@ -39,8 +51,16 @@ class ColumnPlan(Plan):
         NR = self.tile.NR
         self.wide = self.examples_are_rows and steps.wide(self.units)
         self.by_panels = self.examples_are_rows and not self.wide and steps.small(self.units)
+        self.by_units = self.by_panels and self.batch <= _EXAMPLES * self.units[1] and self._units_apart()
         self.panel = [n * NR for n in self.units]
         self.row = self.pad(self.room)
+
+    def _units_apart(self):
+        """Whether there are copies enough, and the gradients of some units of layer 1 are summed like those of all."""
+        threads, (k, n) = compiling.get_num_threads(), self.units[:2]
+        stride = self.X.row_stride if self.in_place else self.feature_stride
+        ways = {way(units, k, self.batch, stride) for units in (n, n // threads, -(-n // threads))}
+        return threads <= min(_COPIES, n) and len(ways) == 1
 
     def sizes(self):
         L = self.L
@@ -51,6 +71,8 @@ class ColumnPlan(Plan):
         sizes["G0"] = 0
         if self.examples_are_rows:
             sizes["T0"] = 0 if self.in_place else self.size * self.room * self.feature_stride
+            if self.by_units:
+                sizes |= {f"T0.{t}": sizes["T0"] for t in range(1, self.threads(self.batch))}
         if self.wide:
             sizes["Z1"] = self.size * self.room * self.units[1]
         if self.wide or self.by_panels or (self.in_place and not self.examples_are_rows):
@@ -180,6 +202,33 @@ class ColumnPlan(Plan):
         self.sums(tape, count, count, threads)
         return self.finish(tape, threads, (gathered, headed))
 
+    def share_of(self, t, threads):
+        """The plan of the units of the first layer that thread t has, with the examples gathered for itself."""
+        own, n = copy.copy(self), self.units[1]
+        first, last = n * t // threads, n * (t + 1) // threads
+        skipped = first * self.size
+        own.units = [self.units[0], last - first, *self.units[2:]]
+        own.W = [self.W[0]._replace(address=self.W[0].address + skipped * self.W[0].row_stride), *self.W[1:]]
+        (b, *bs), (mW, mb, *ms), (vW, vb, *vs) = self.b, self.m, self.v
+        b, mW, mb, vW, vb = ((address + skipped * row, row) for address, row in (b, mW, mb, vW, vb))
+        own.b, own.m, own.v = [b, *bs], [mW, mb, *ms], [vW, vb, *vs]
+        row = self.panels("A", 1)[2]
+        rows = {"A1": row, "G1": row, "db": 1, "dW1": self.gradient_row(self.units[0])}
+        own.address = self.address | {
+            name: self.address[name] + skipped * row for name, row in rows.items() if name in self.address
+        }
+        if t > 0 and not self.in_place:
+            own.address["T0"] = self.address[f"T0.{t}"]
+        return own
+
+    def apart(self, tape, threads, write):
+        """A task in which each thread plays what `write` adds to a tape for its share of the first layer."""
+        tapes = [Tape() for _ in range(threads)]
+        for t, own in enumerate(tapes):
+            write(self.share_of(t, threads), own)
+            own.cut(1)
+        tape.add_own(tapes)
+
     def passes(self, tape, count, threads, split):
         """From the gathering of examples forward to the head and back to dZ[1]."""
         together = threads if split == SPLIT_PANELS else 1
@@ -192,11 +241,20 @@ class ColumnPlan(Plan):
             if split == SPLIT_ROWS:
                 tape.cut(threads)
 
-        self.gather(tape, count)
+        def first(own, tape):
+            own.gather(tape, count)
+            own.forward(tape, 1, count, SPLIT_PANELS)
+
+        by_units = self.by_units and threads > 1
+        if by_units:
+            self.apart(tape, threads, first)
+            tape.cut(threads)
+        else:
+            self.gather(tape, count)
         for l in range(1, self.L + 1):
             if l == 1 and self.wide:
                 self.first(tape, count, threads, together)
-            else:
+            elif l > 1 or not by_units:
                 product(self.forward, l)
             if l < self.L:
                 self.turn(tape, l, count)
@@ -208,7 +266,14 @@ class ColumnPlan(Plan):
     def sums(self, tape, count, whole, threads):
         """The gradients, summed over `count` of the `whole` batch's examples, and what becomes of them."""
         for l in range(self.L, 0, -1):
-            place, panel, row = self.delta(l)
-            groups = (self.tile.NR, panel - self.tile.NR) if l < self.L else (count, 0)
-            following = (self.running, *self.X[:2], whole + self.begin) if l == 1 and self.distant else (0, 0, 0, 0)
-            self.gradients(tape, l, count, whole, threads, (place, row, 1, *groups), self.turned(l - 1), following)
+            if l == 1 and self.by_units and threads > 1:
+                self.apart(tape, threads, lambda own, tape: own.layer_sums(tape, 1, count, whole, 1))
+            else:
+                self.layer_sums(tape, l, count, whole, threads)
+
+    def layer_sums(self, tape, l, count, whole, threads):
+        """The gradients of a layer."""
+        place, panel, row = self.delta(l)
+        groups = (self.tile.NR, panel - self.tile.NR) if l < self.L else (count, 0)
+        following = (self.running, *self.X[:2], whole + self.begin) if l == 1 and self.distant else (0, 0, 0, 0)
+        self.gradients(tape, l, count, whole, threads, (place, row, 1, *groups), self.turned(l - 1), following)

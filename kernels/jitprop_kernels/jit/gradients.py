@@ -14,12 +14,14 @@ from .compiling import inlined
 from .launch import compiled_task, part, part_of
 from .reductions import panel_sums
 from .scalars import fma
-from .steps import CHUNK, DEPTH, FAR, rows_and_panels
+from .steps import CHUNK, DEPTH
 from .tile import STORE, call_tile, tall_tile
 from .vectors import LINE, call_address, cast, float_of, size_of, unpack, vector_at, vector_length
 
-__all__ = ["bias_gradients", "weight_gradients"]
+__all__ = ["bias_gradients", "way", "weight_gradients"]
 
+TILES, FAR, FEW = range(3)  # the ways to sum dW
+_DISTANT = 2048  # numbers between rows that lie far apart
 _RUN, _WIDTH = 256, 1024  # rows and columns of a part of rows far apart, the size of a second level of cache
 _UNITS, _SUMS = 256, 393_216  # units whose dZ of these rows may wait there as well, and bytes of their dW
 _LONG, _CACHE = 256, 262_144  # numbers of a long row, and of a second level of cache
@@ -55,22 +57,40 @@ def _next_batch(running, whole, offset, count, NR, t, tasks):
 
 
 @inlined
-def _shares(n, panels, chunk, step, count, lines, arrays, near, wanted, row):
-    """How the tiles of a thread's n rows share what there is to ask for while they sum.
+def _own_tiles(n, step, k, NR, VL, t, tasks):
+    """The tiles of part t, panel after panel: from row i0 of panel f0 on, to before row i1 of panel f1.
+
+    Threads share columns of dW, since they pass on A[l-1] from each to the other; and for equal parts, the rows of the
+    panels at which these meet. A panel of fewer vectors counts less.
+    """
+    panels = (k + NR - 1) // NR
+    if tasks == 1:
+        return 0, 0, panels, 0
+    tiles, vectors, width = (n + step - 1) // step, (k + VL - 1) // VL, NR // VL
+    first, last = part(tiles * vectors, t, tasks)
+    f0, f1 = first // (tiles * width), last // (tiles * width)
+    i0 = (first - f0 * tiles * width) // max(1, min(width, vectors - f0 * width))
+    i1 = (last - f1 * tiles * width) // max(1, min(width, vectors - f1 * width))
+    return f0, i0 * step, f1, min(n, i1 * step)
+
+
+@inlined
+def _shares(tiles, n, panels, chunk, step, count, lines, arrays, near, wanted, row):
+    """How a thread's tiles, of n rows in so many panels, share what there is to ask for while they sum.
 
     Of those that use a panel, in each chunk of rows, the last ones ask for the next panel, with `arrays` of W, m and v
     where a block updates these; the others for the rows of X that are `wanted` for the next batch, at least a tile for
     each. Where all is `near` there is nothing else to ask for. Returned are how many ask for the next panel, how many
     for one row, and the bytes of it for a term.
     """
-    if n * panels == 0 or (near and wanted == 0):
+    if tiles == 0 or (near and wanted == 0):
         return 0, 1, 0
-    tiles, chunks, rows = (n + step - 1) // step, (n + chunk - 1) // chunk, min(chunk, n)
+    chunks, rows = (n + chunk - 1) // chunk, min(chunk, n)
     requests = lines if rows > lines * step else 0  # with so few tiles it is late for the panel at hand
     if requests > 0 and count <= 2 * rows:  # a tile asks for a row with each term, and not for many that are not there
         requests += lines * arrays * ((rows + count - 1) // count)
-    requests = max(0, min(requests, (tiles - (wanted + panels - 1) // panels) // chunks))
-    tiles_a_row = max(1, (tiles - chunks * requests) * panels // max(1, wanted))
+    requests = max(0, min(requests, (tiles - wanted) // (chunks * panels)))
+    tiles_a_row = max(1, (tiles - chunks * requests * panels) // max(1, wanted))
     terms = tiles_a_row * count
     return requests, tiles_a_row, (row + terms - 1) // terms
 
@@ -94,33 +114,34 @@ def _next_panel(request, lines, arrays, panel, b_row, parameter, i, j, count, si
 
 def _weight_gradients(record, t, tasks, one):
     (
-        tile, NR, n, k, step, count, whole, split, d, d_row, d_column, group, jump, b, b_block, b_row, b_last,
+        tile, NR, n, k, step, count, whole, VL, d, d_row, d_column, group, jump, b, b_block, b_row, b_last,
         c, c_row, update, direct, scratch, scratch_size, running, x, x_row, offset,
     ) = unpack(record, 27)  # fmt: skip
     size, own, parameter = size_of(one), scratch + t * scratch_size, record + 27 * 8
-    i0, i1, f0, f1 = rows_and_panels(n, step, (k + NR - 1) // NR, split, t, tasks)
+    f0, i0, f1, i1 = _own_tiles(n, step, k, NR, VL, t, tasks)
+    tiles, end_of_panels = (f1 - f0) * ((n + step - 1) // step) + (i1 - i0 + step - 1) // step, f1 + int(i1 > 0)
     alpha, beta = _scales(parameter, direct, whole, one)
     chunk = max(1, CHUNK // (step * min(DEPTH, count))) * step
     indices, wanted, end = _next_batch(running, whole, offset, count, NR, t, tasks)
     chosen, asked = vector_at(indices, end, t), 0
-    lines, arrays, near = max(1, NR * size // LINE), 0, (i1 - i0) * (f1 - f0) * NR * size <= _FIRST_LEVEL
+    lines, arrays, near = max(1, NR * size // LINE), 0, tiles * step * NR * size <= _FIRST_LEVEL
     if update != 0:
         _, _, m, _, v = unpack(parameter, 5)
         arrays = 1 + int(m != 0) + int(v != 0)
     requests, tiles_a_row, pace_of_x = _shares(
-        i1 - i0, f1 - f0, chunk, step, count, lines, arrays, near, end - wanted, k * size
+        tiles, n, end_of_panels - f0, chunk, step, count, lines, arrays, near, end - wanted, k * size
     )
-    for r0 in range(i0, i1, chunk):
-        last = min(i1, r0 + chunk)
-        for f in range(f0, f1):
+    for r0 in range(0, n, chunk):
+        for f in range(f0, end_of_panels):
+            top, last = max(r0, i0) if f == f0 else r0, min(i1 if f == f1 else n, r0 + chunk)
             columns, right = min(NR, k - f * NR), b + f * b_block * size
             right_row = b_row if columns == NR else b_last
-            for i in range(r0, last, step):
-                rows, place, place_row = min(step, i1 - i), c + (i * c_row + f * NR) * size, c_row
+            for i in range(top, last, step):
+                rows, place, place_row = min(step, n - i), c + (i * c_row + f * NR) * size, c_row
                 if update != 0:
                     place, place_row = own, NR
                 line, pace, after = right, 0, (last - 1 - i) // step  # how many tiles use this panel after this one
-                if after < requests and f + 1 < f1:
+                if after < requests and f + 1 < end_of_panels:
                     next_row = b_row if (f + 2) * NR <= k else b_last
                     line, pace = _next_panel(
                         after, lines, arrays, right + b_block * size, next_row, parameter, r0, (f + 1) * NR, count, size
@@ -142,8 +163,15 @@ def _weight_gradients(record, t, tasks, one):
                     call_address(update, parameter, i, f * NR, own, NR, rows, columns)
 
 
+def way(n, k, count, stride):
+    """The way to sum dW (n, k) over `count` examples that are rows of k numbers, `stride` from one to the next."""
+    if k >= _LONG and (count <= 4 or (n <= _FEW and k <= CHUNK // n)):
+        return FEW
+    return FAR if stride >= _DISTANT or (count * stride > _CACHE and n <= _UNITS) else TILES
+
+
 def weight_gradients(
-    dtype, tile, n, k, count, whole, threads, split, D, B, C, parameter, update=0, plain=False, following=(0, 0, 0, 0)
+    dtype, tile, n, k, count, whole, threads, D, B, C, parameter, update=0, plain=False, following=(0, 0, 0, 0)
 ):
     """The task dW = 1/m dZ A_prev^T: task, record, which of its entries is for scratch, and how much a thread needs.
 
@@ -158,18 +186,16 @@ def weight_gradients(
     batch, which takes far longer when all are asked for at once.
     """
     contiguous = B[1] == tile.NR and B[2] == B[3]  # examples as rows of k numbers
-    few = contiguous and k >= _LONG and (count <= 4 or (n <= _FEW and k <= CHUNK // n))
-    far = contiguous and (B[2] >= FAR or (count * B[2] > _CACHE and n <= _UNITS))
-    direct = 0
-    if plain and count <= (4 if few else _RUN if far else DEPTH):
+    chosen, direct = way(n, k, count, B[2]) if contiguous else TILES, 0
+    if plain and count <= {FEW: 4, FAR: _RUN, TILES: DEPTH}[chosen]:
         update, direct = 0, 1
-    if few:
+    if chosen == FEW:
         return _few(dtype, n, k, count, whole, threads, D, B, C, parameter, update, direct)
-    if far:
+    if chosen == FAR:
         return _far(dtype, n, k, count, whole, threads, D, B, C, parameter, update, direct)
     step = tile.rows(n)
     record = [
-        tile.address, tile.NR, n, k, step, count, whole, split, *D, *B, *C, update, direct, 0, 0, *following,
+        tile.address, tile.NR, n, k, step, count, whole, tile.VL, *D, *B, *C, update, direct, 0, 0, *following,
         *parameter,
     ]  # fmt: skip
     return compiled_task(_weight_gradients, dtype), record, 21, step * tile.NR * dtype.itemsize

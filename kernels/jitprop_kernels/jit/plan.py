@@ -15,7 +15,6 @@ from . import activations, batches, losses, optimizers, reductions
 from .affine import Matrix, share
 from .gradients import bias_gradients, weight_gradients
 from .launch import address_of, bits
-from .steps import SPLIT_PANELS, SPLIT_ROWS
 from .tapes import Tape
 from .tile import tile
 from .vectors import LINE
@@ -36,6 +35,8 @@ class Plan:
 
     A plan holds addresses, not arrays: it serves every call whose arrays lie in the same places with the same shapes.
     """
+
+    by_units = False  # whether threads share the units of the first layer, so that W[1] is not passed on
 
     def __init__(
         self, parameters, X, Y, in_place, batch, activations, output, loss, rule, state, l2, clips, rates, key,
@@ -139,7 +140,8 @@ class Plan:
         weights = sum(n * k for k, n in zip(self.units, self.units[1:], strict=False))
         first, *hidden, last = self.units
         activations = (0 if self.in_place else first) + 2 * sum(hidden) + last
-        return share(count * weights - CROSSING * (count * activations + weights), SPAWN)
+        passed = count * activations + weights - (first * self.units[1] if self.by_units else 0)
+        return share(count * weights - CROSSING * passed, SPAWN)
 
     def activation(self, l, kind):
         """The block of a hidden layer's activation and its parameter."""
@@ -215,15 +217,13 @@ class Plan:
         db = self.address["db"] + self.size * sum(self.units[1:l])
         rows = place, row, to_next
         tape.add(*bias_gradients(self.dtype, self.tile, n, count, whole, rows, db, record, flat, block))
-        tiles, blocks = -(-n // self.tile.MR), -(-k // self.tile.NR)
-        split = SPLIT_ROWS if -(-tiles // threads) * blocks <= -(-blocks // threads) * tiles else SPLIT_PANELS
         C = (self.address[f"dW{l}"], self.gradient_row(k)) if self.stored else self.W[l - 1][:2]
         record = optimizers.update_record(
             self.W[l - 1][:2], self.m[2 * l - 2], self.v[2 * l - 2], self.running, False
         )
         plain = self.rule == "sgd" and not self.clip_value and not self.stored
         task, record, scratch, room = weight_gradients(
-            self.dtype, self.tile, n, k, count, whole, threads, split, D, A, C, record, block, plain, following
+            self.dtype, self.tile, n, k, count, whole, threads, D, A, C, record, block, plain, following
         )
         tape.add(task, record, scratch=scratch, room=room)
 

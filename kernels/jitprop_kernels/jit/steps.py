@@ -25,7 +25,6 @@ from .vectors import call_address, cast, float_of, size_of, unpack
 __all__ = [
     "CHUNK",
     "DEPTH",
-    "FAR",
     "PANEL_SCRATCH",
     "SPLIT_PANELS",
     "SPLIT_ROWS",
@@ -33,7 +32,6 @@ __all__ = [
     "panel_room",
     "product",
     "row_product",
-    "rows_and_panels",
     "small",
     "turn",
     "turn_rows",
@@ -46,13 +44,12 @@ SPLIT_PANELS, SPLIT_ROWS = range(2)
 DEPTH = 1024  # terms of a sum that are added up at a time: 128 KiB of a float32 panel
 _LENGTH = 32_768  # bytes of them where vectors run along the sum
 _WIDE = (64, 4), (128, 32), (2048, 64)  # features from which, units up to which that may be so: see `wide`
-FAR = 2048  # numbers between rows that lie far apart
 CHUNK = 104_448  # numbers of the left operand that stay in the second level of cache while panels pass by
 PANEL_SCRATCH = 26  # entry of a record of `product`
 
 
 @inlined
-def rows_and_panels(n, step, panels, split, t, tasks):
+def _rows_and_panels(n, step, panels, split, t, tasks):
     """The rows i0 to i1 and panels p0 to p1 of part t; rows are shared out in whole tiles of `step`."""
     if split == SPLIT_PANELS:
         p0, p1 = part(panels, t, tasks)
@@ -74,7 +71,7 @@ def _product(record, t, tasks, one):
         block, other, other_panel, other_row, parameter, epilogue, x, x_stride, scratch, scratch_size, depth, chunk,
     ) = unpack(record, 30)  # fmt: skip
     size, own = size_of(one), scratch + t * scratch_size
-    i0, i1, p0, p1 = rows_and_panels(n, step, (count + NR - 1) // NR, split, t, tasks)
+    i0, i1, p0, p1 = _rows_and_panels(n, step, (count + NR - 1) // NR, split, t, tasks)
     if depth < k:  # a tile has no whole sums
         epilogue = STORE
     for r0 in range(i0, i1, chunk):

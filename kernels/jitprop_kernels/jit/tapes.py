@@ -54,7 +54,7 @@ class Tape:
     def __init__(self):
         self.rows, self.cuts, self.scratch, self.room = [], [0], [], 0
         self.threads = []
-        self.own = []
+        self.own, self.tables = [], []
 
     def add(self, task, record, scratch=None, room=0):
         """Add a task.
@@ -69,9 +69,9 @@ class Tape:
 
     def add_own(self, tapes):
         """Add a task in which thread t plays all of tape t, which no other thread does."""
-        self.own = [tape.finish(()) for tape in tapes]
-        self.table = np.array([[address_of(tape.records), len(tape.records)] for tape in self.own], np.int64)
-        self.add(play_own(), [address_of(self.table)])
+        self.own += [tape.finish(()) for tape in tapes]
+        self.tables.append(np.array([[address_of(tape.records), len(tape.records)] for tape in tapes], np.int64))
+        self.add(play_own(), [address_of(self.tables[-1])])
 
     def cut(self, threads):
         """End a region, to be played by so many threads."""
