@@ -29,6 +29,7 @@ CASES = {
     "eight pieces": Case((30, 40, 40, 2), 1300, 1100, "F", dropout=(0.0, 0.3, 0.3), clip_norm=0.1, **OPTIONS),
     "fewer panels than threads": Case((130, 128, 64, 10), 80, 40, "F", dropout=(0.2, 0.5, 0.0), **OPTIONS),
     "many features of few units": Case((1500, 20, 7, 3), 120, 100, "F", rule="momentum", clip_norm=0.1, **OPTIONS),
+    "features in pieces": Case((9000, 9, 3), 60, 40, "F", rule="sgd", dtype="float32"),
     "more examples than are summed at once": Case((20, 33, 2), 1300, 1200, "C", rule="sgd", dtype="float32"),
     "examples as rows": Case((300, 300, 200, 10), 40, 9, "F", dropout=(0.0, 0.3, 0.3), **OPTIONS),
     "examples as rows of columns of X": Case((300, 300, 200, 10), 40, 9, "C", rule="sgd", clip_norm=0.1, **OPTIONS),

@@ -50,6 +50,9 @@ CASES = (
     Case((2100, 17, 2), 70, 70, "F", rule="sgd"),
     Case((2100, 530, 2), 110, 100, "F", visited=120),  # in parts, of more units than one part has
     Case((2100, 33, 2), 200, 200, "F", rule="sgd", clip_norm=0.1),
+    Case((9000, 5, 3), 60, 40, "F", visited=70, **BOTH),  # so many that they are shared
+    Case((9000, 5, 3), 60, 40, "F", visited=70, rule="sgd", dropout=(0.3, 0.3), pad=0),
+    Case((9000, 1), 60, 40, "F", visited=70, head=("sigmoid", "binary_cross_entropy"), rule="sgd", clip_norm=0.1),
     Case((700, 30, 2), 400, 400, "F", rule="momentum"),  # many that are longer than the cache
     Case((1040, 4, 2), 150, 131, "F", visited=131, **BOTH),  # units and examples of which loops make the gradients
     Case((300, 3, 2), 150, 70, "F", visited=75, rule="sgd", clip_norm=0.1),
@@ -330,6 +333,7 @@ SIZES = (
     ((784, 128, 64, 10), 5000, 60_000),
     ((64, 100, 10), 1797, 1797),
     ((12288, 20, 7, 5, 1), 209, 209),
+    ((10_000, 50, 1), 100, 300),
     ((784, 1024, 1024, 10), 256, 2000),
     ((2, 1), 100_000, 100_000),
     ((2, 4, 1), 100_000, 100_000),

@@ -24,7 +24,7 @@ than the product: dot tiles make Z[1] of the rows, and the small Z[1] is transpo
 import copy
 
 from ..contract import dropout_threshold
-from . import activations, batches, compiling, steps
+from . import activations, batches, compiling, reductions, steps
 from .affine import Matrix
 from .gradients import way
 from .launch import bits
@@ -52,6 +52,8 @@ class ColumnPlan(Plan):
         self.wide = self.examples_are_rows and steps.wide(self.units)
         self.by_panels = self.examples_are_rows and not self.wide and steps.small(self.units)
         self.by_units = self.by_panels and self.batch <= _EXAMPLES * self.units[1] and self._units_apart()
+        self.pieces_of_row = steps.row_pieces(self.units[0], self.size)
+        self.by_features = self.wide and len(self.pieces_of_row) > 1 and compiling.get_num_threads() > 1
         self.panel = [n * NR for n in self.units]
         self.row = self.pad(self.room)
 
@@ -74,7 +76,8 @@ class ColumnPlan(Plan):
             if self.by_units:
                 sizes |= {f"T0.{t}": sizes["T0"] for t in range(1, self.threads(self.batch))}
         if self.wide:
-            sizes["Z1"] = self.size * self.room * self.units[1]
+            pieces = len(self.pieces_of_row) if self.by_features else 1
+            sizes["Z1"] = pieces * self.size * self.room * self.units[1]
         if self.wide or self.by_panels or (self.in_place and not self.examples_are_rows):
             sizes["A0"] = 0
         return sizes
@@ -137,12 +140,20 @@ class ColumnPlan(Plan):
         n, k, W = self.units[1], self.units[0], self.W[0]
         x, _, stride, _ = self.turned(0)
         G = self.panels("A" if self.rectified(1) else "G", 1)
-        Z = (G[0], 1) if n == 1 and self.L == 1 else (self.address["Z1"], n)
+        by_features = self.by_features and threads > 1
+        Z = (G[0], 1) if n == 1 and self.L == 1 and not by_features else (self.address["Z1"], n)
         if threads > 1:
             tape.cut(together)
-        tape.add(*steps.row_product(self.dtype, n, k, count, None, (x, stride), W[:2], self.b[0][0], Z))
+        if by_features:
+            tape.add_own([self.pieces_of_first(t, threads, count) for t in range(threads)])
+        else:
+            tape.add(*steps.row_product(self.dtype, n, k, count, None, (x, stride), W[:2], self.b[0][0], Z))
         if threads > 1:
             tape.cut(threads)
+        if by_features:
+            pieces, grain = len(self.pieces_of_row), self.tile.NR * n
+            record = [Z[0], 0, 1, count * n, grain, pieces, self.room * n, 0]
+            tape.add(reductions.add_pieces(self.dtype), record)
         if Z[0] != G[0]:
             tape.add(*steps.turn_rows(self.dtype, self.tile, n, count, *Z, *G))
         if self.rectified(1):
@@ -151,6 +162,35 @@ class ColumnPlan(Plan):
         elif self.L > 1:
             block, parameter = self.activation(1, activations.PAIR)
             tape.add(*steps.apply(self.dtype, self.tile, n, count, block, G, self.panels("A", 1), parameter))
+
+    def pieces_of_first(self, t, threads, count):
+        """The tape of the pieces of Z[1] = W[1] X, sums over some of the features, of which thread t makes its part."""
+        tape, n, W = Tape(), self.units[1], self.W[0]
+        x, _, stride, _ = self.turned(0)
+        first, end = (count * len(self.pieces_of_row) * q // threads for q in (t, t + 1))
+        for p, (k0, length) in enumerate(self.pieces_of_row):
+            j0, j1 = max(0, first - p * count), min(count, end - p * count)
+            if j0 < j1:
+                X = x + (j0 * stride + k0) * self.size, stride
+                Z = self.address["Z1"] + (p * self.room + j0) * n * self.size, n
+                bias = 0 if p else self.b[0][0]
+                w = W.address + k0 * self.size, W.row_stride
+                tape.add(*steps.row_product(self.dtype, n, length, j1 - j0, None, X, w, bias, Z))
+        tape.cut(1)
+        return tape
+
+    def gather_features(self, tape, threads, count):
+        """Rows of the batch's examples, of which each thread gathers the features that it has in sums over these."""
+        tapes, k = [Tape() for _ in range(threads)], self.units[0]
+        for t, own in enumerate(tapes):
+            first, end = (k * q // threads for q in (t, t + 1))
+            places = self.X.address + first * self.size, self.address["T0"] + first * self.size
+            record = [places[0], self.X.row_stride, end - first, self.running, self.begin, count, places[1]]
+            task = batches.gather_rows(self.dtype, end - first)
+            own.add(task, [*record, self.feature_stride, self.tile.NR])
+            own.cut(1)
+        tape.add_own(tapes)
+        tape.cut(threads)
 
     def forward(self, tape, l, count, split):
         """Z[l], and of hidden layers A[l] and g'(Z[l])."""
@@ -249,6 +289,8 @@ class ColumnPlan(Plan):
         if by_units:
             self.apart(tape, threads, first)
             tape.cut(threads)
+        elif self.by_features and threads > 1 and not self.in_place and not self.rates[0]:
+            self.gather_features(tape, threads, count)
         else:
             self.gather(tape, count)
         for l in range(1, self.L + 1):

@@ -13,10 +13,9 @@ import copy
 from . import optimizers, plan
 from .affine import share
 from .columns import ColumnPlan
-from .launch import compiled_task, part, part_of
+from .reductions import add_pieces
 from .steps import SPLIT_PANELS
 from .tapes import Tape
-from .vectors import call_address, size_of, unpack, vector_at
 
 __all__ = ["PiecePlan", "number_of_pieces"]
 
@@ -29,7 +28,7 @@ _BYTES = 2**19  # of the activations of a piece, that it stays in cache
 _MEMORY = 4  # how many times the gradients of all pieces must fit into the activations of the batch
 _TASKS = 32_768  # of all pieces, six for each layer: each is written in Python once
 _MOST = 256  # pieces
-_LINE, _AT_ONCE = 16, 2048  # numbers of a cache line; those that are summed, then updated
+_GRAIN = 16  # numbers of parameters that are not shared, a cache line
 
 
 def number_of_pieces(units, batch, dtype):
@@ -47,35 +46,6 @@ def number_of_pieces(units, batch, dtype):
     return min(most, max(for_threads, for_cache))
 
 
-def _add_pieces(record, t, tasks, one):
-    g, g_row, rows, columns, pieces, distance, update = unpack(record, 7)
-    size = size_of(one)
-    i0, i1, j0, j1 = 0, 1, 0, columns
-    if rows == 1:
-        j0, j1 = part_of(columns, _LINE, t, tasks)
-    else:
-        i0, i1 = part(rows, t, tasks)
-    for i in range(i0, i1):
-        for j in range(j0, j1, _AT_ONCE):
-            n, place = min(_AT_ONCE, j1 - j), g + (i * g_row + j) * size
-            total = vector_at(place, n, one)
-            for p in range(1, pieces):
-                other = vector_at(place + p * distance * size, n, one)
-                for q in range(n):
-                    total[q] += other[q]
-            if update != 0:
-                call_address(update, record + 7 * 8, i, j, place, 0, 1, n)
-
-
-def add_pieces(dtype):
-    """The task that adds the gradients of other pieces to those of the first, then updates the parameter.
-
-    Record (gradient of the first piece, numbers from row to row, rows, columns, pieces, numbers from piece to piece,
-    address of the block that updates, or 0, and `optimizers.update_record`). Threads share a single row, or the rows.
-    """
-    return compiled_task(_add_pieces, dtype)
-
-
 class PiecePlan(ColumnPlan):
     """A plan for batches in pieces."""
 
@@ -84,11 +54,12 @@ class PiecePlan(ColumnPlan):
         self.number = min(panels, number_of_pieces(self.units, self.batch, self.dtype))
         self.room_in_piece = -(-panels // self.number) * self.tile.NR
         super().measure()
+        self.by_units = self.by_features = False  # what threads share are pieces
         self.stored, ends = True, [0]  # gradients, one parameter behind the other
         for k, n in zip(self.units, self.units[1:], strict=False):
             ends.append(ends[-1] + n * k)
         self.gradient_places = {f"dW{l}": end for l, end in enumerate(ends[:-1], start=1)} | {"db": ends[-1]}
-        self.distance = -(-(ends[-1] + sum(self.units[1:])) // _LINE) * _LINE  # from one piece's to the next one's
+        self.distance = -(-(ends[-1] + sum(self.units[1:])) // _GRAIN) * _GRAIN  # from one piece's to the next one's
 
     def gradient_sizes(self):
         return {"gradients": self.size * self.distance * self.number}
@@ -163,6 +134,6 @@ class PiecePlan(ColumnPlan):
                 if all(stride in (0, k) for _, stride in places):  # no gaps: all of it is one row
                     n, k = 1, n * k
                 record = optimizers.update_record(*places, self.running, is_bias)
-                record = [gradient, row, n, k, self.pieces(count), self.distance, update, *record]
+                record = [gradient, row, n, k, _GRAIN, self.pieces(count), self.distance, update, *record]
                 tape.add(add_pieces(self.dtype), record)
         return self.finish(tape, threads, (gathered, headed))

@@ -36,7 +36,8 @@ class Plan:
     A plan holds addresses, not arrays: it serves every call whose arrays lie in the same places with the same shapes.
     """
 
-    by_units = False  # whether threads share the units of the first layer, so that W[1] is not passed on
+    # Whether threads share the units of the first layer, or its features, so that W[1] is not passed on.
+    by_units = by_features = False
 
     def __init__(
         self, parameters, X, Y, in_place, batch, activations, output, loss, rule, state, l2, clips, rates, key,
@@ -140,7 +141,7 @@ class Plan:
         weights = sum(n * k for k, n in zip(self.units, self.units[1:], strict=False))
         first, *hidden, last = self.units
         activations = (0 if self.in_place else first) + 2 * sum(hidden) + last
-        passed = count * activations + weights - (first * self.units[1] if self.by_units else 0)
+        passed = count * activations + weights - (first * self.units[1] if self.by_units or self.by_features else 0)
         return share(count * weights - CROSSING * passed, SPAWN)
 
     def activation(self, l, kind):

@@ -12,14 +12,15 @@ from numba import types
 from numba.extending import intrinsic
 
 from .compiling import inlined
-from .launch import compiled_task
+from .launch import compiled_task, part, part_of
 from .tile import NV
-from .vectors import I64, Vectors, cast, float_of, size_of, unpack, vector_at, vector_length
+from .vectors import I64, Vectors, call_address, cast, float_of, size_of, unpack, vector_at, vector_length
 
-__all__ = ["PIECE", "dot", "inner", "panel_sums", "row_products", "squares"]
+__all__ = ["PIECE", "add_pieces", "dot", "inner", "panel_sums", "row_products", "squares"]
 
 PIECE = 32768  # numbers of a long sum that one thread adds up
 
+_AT_ONCE = 2048  # numbers of pieces that are added up, then used
 _TOGETHER = 8  # rows of panels that are summed side by side
 _CHAINS = 4  # the latency of a fused multiply-add over its throughput
 
@@ -206,3 +207,33 @@ def squares(dtype):
     Record (w, w_stride, rows, columns, out); out takes a float64 a row.
     """
     return compiled_task(_squares, dtype)
+
+
+def _add_pieces(record, t, tasks, one):
+    x, x_row, rows, columns, grain, pieces, distance, update = unpack(record, 8)
+    size = size_of(one)
+    i0, i1, j0, j1 = 0, 1, 0, columns
+    if rows == 1:
+        j0, j1 = part_of(columns, grain, t, tasks)
+    else:
+        i0, i1 = part(rows, t, tasks)
+    for i in range(i0, i1):
+        for j in range(j0, j1, _AT_ONCE):
+            n, place = min(_AT_ONCE, j1 - j), x + (i * x_row + j) * size
+            total = vector_at(place, n, one)
+            for p in range(1, pieces):
+                other = vector_at(place + p * distance * size, n, one)
+                for q in range(n):
+                    total[q] += other[q]
+            if update != 0:
+                call_address(update, record + 8 * 8, i, j, place, 0, 1, n)
+
+
+def add_pieces(dtype):
+    """The task that adds other pieces of a sum to the first, in their order, and may then update a parameter with it.
+
+    Record (first piece, numbers from row to row, rows, columns, grain, pieces, numbers from piece to piece, address of
+    the block that updates, or 0, and `optimizers.update_record`). Threads share the rows, or where there is one its
+    columns, in multiples of `grain`.
+    """
+    return compiled_task(_add_pieces, dtype)

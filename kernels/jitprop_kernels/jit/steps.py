@@ -31,6 +31,7 @@ __all__ = [
     "apply",
     "panel_room",
     "product",
+    "row_pieces",
     "row_product",
     "small",
     "turn",
@@ -161,7 +162,7 @@ def _row_product(record, t, tasks, one):
     for k0 in range(0, k, length):
         for block in range(j0, j1, together):
             for i in range(i0, i1, NR):
-                columns, start = min(NR, i1 - i), bias + i * size if k0 == 0 else 0
+                columns, start = min(NR, i1 - i), bias + i * size if bias != 0 and k0 == 0 else 0
                 for j in range(block, min(j1, block + together), MR):
                     call_address(
                         dots, min(MR, j1 - j), columns, x + (j * x_row + k0) * size, x_row,
@@ -170,8 +171,16 @@ def _row_product(record, t, tasks, one):
                     )  # fmt: skip
 
 
+def row_pieces(k, size):
+    """Where the pieces begin in which `row_product` sums k numbers of `size` bytes, and how long they are."""
+    length = -(-k // -(-k * size // _LENGTH))
+    return [(k0, min(length, k - k0)) for k0 in range(0, k, length)]
+
+
 def row_product(dtype, n, k, count, grain, X, W, bias, Z):
     """The task Z = X W^T + b where examples are rows of X (count, k) and of Z (count, n): each (address, row to row).
+
+    `bias` is the address of b, or 0.
 
     Threads share the examples in multiples of `grain`, or of a tile where it is None, or with grain = 0 the units.
     """
