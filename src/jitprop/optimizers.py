@@ -25,7 +25,7 @@ __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSProp", "optimizer_from_dict"
 
 # What a row holds unless a rule says otherwise: no average, no decay of the parameter itself, and no clipping.
 NEUTRAL = {"decay": 1.0, "gain1": 1.0, "gradient_share": 1.0, "clip_value": math.inf, "clip_norm": math.inf}
-_NEUTRAL_ROW = np.array([NEUTRAL.get(name, 0.0) for name in COEFFICIENTS])
+_NEUTRAL_ROW = np.array([[NEUTRAL.get(name, 0.0) for name in COEFFICIENTS]])
 CLIPS = ("clip_value", "clip_norm")
 # Settings go from 0 to below this number; whether 0 itself is refused.
 BOUNDS = {
@@ -103,8 +103,7 @@ class Optimizer:
         """
         columns = {"step": steps, "rate": rates} | self._columns(steps, rates)
         columns |= {name: limit for name in CLIPS if (limit := getattr(self, name)) is not None}
-        table = np.empty((len(rates), len(COEFFICIENTS)))
-        table[:] = _NEUTRAL_ROW
+        table = _NEUTRAL_ROW.repeat(len(rates), 0)
         for name, values in columns.items():
             table[:, COEFFICIENTS.index(name)] = values
         return table

@@ -192,7 +192,7 @@ def weight_gradients(
     if chosen == FEW:
         return _few(dtype, n, k, count, whole, threads, D, B, C, parameter, update, direct)
     if chosen == FAR:
-        return _far(dtype, n, k, count, whole, threads, D, B, C, parameter, update, direct)
+        return _far(dtype, n, k, count, whole, threads, D, B, C, parameter, update, direct, following)
     step = tile.rows(n)
     record = [
         tile.address, tile.NR, n, k, step, count, whole, tile.VL, *D, *B, *C, update, direct, 0, 0, *following,
@@ -209,11 +209,19 @@ def _most(k, grain, threads):
 def _far_gradients(record, t, tasks, one):
     (
         tile, NR, n, k, step, count, whole, units, width, d, d_row, d_column, group, jump, b, b_row, c, c_row, update,
-        direct, scratch, scratch_size,
-    ) = unpack(record, 22)  # fmt: skip
-    size, sums, parameter = size_of(one), scratch + t * scratch_size, record + 22 * 8
+        direct, scratch, scratch_size, running, x, x_row, offset,
+    ) = unpack(record, 26)  # fmt: skip
+    size, sums, parameter = size_of(one), scratch + t * scratch_size, record + 26 * 8
     alpha, beta = _scales(parameter, direct, whole, one)
     j0, j1 = part_of(k, NR, t, tasks)
+    indices, wanted, end = _next_batch(running, whole, offset, count, NR, 0, 1)
+    chosen, asked = vector_at(indices, end, t), 0
+    # Of the tiles that use some columns only the first asks for others of the same rows.
+    free = (n + step - 1) // step - (n + units - 1) // units
+    free *= ((j1 - j0 + NR - 1) // NR) * ((count + _RUN - 1) // _RUN)
+    tiles_a_row = max(1, free // max(1, end - wanted))
+    terms = tiles_a_row * min(count, _RUN)
+    pace_of_x = ((j1 - j0) * size + terms - 1) // terms
     for first in range(0, n, units):
         last = min(n, first + units)
         for j in range(j0, j1, width):
@@ -236,11 +244,17 @@ def _far_gradients(record, t, tasks, one):
                             0, line, pace, STORE, 0, 0, alpha, beta if e == 0 else one,
                         )  # fmt: skip
                         line, pace = right, 0
+                        if wanted < end and i + step < last:
+                            pace = pace_of_x
+                            line = x + (chosen[wanted] * x_row + j0) * size + asked * rows * pace
+                            asked += 1
+                            if asked == tiles_a_row:
+                                wanted, asked = wanted + 1, 0
             if update != 0:
                 call_address(update, parameter, first, j, sums, width, last - first, columns)
 
 
-def _far(dtype, n, k, count, whole, threads, D, B, C, parameter, update, direct):
+def _far(dtype, n, k, count, whole, threads, D, B, C, parameter, update, direct, following):
     """`weight_gradients` of rows far apart: part by part, each read in long pieces of rows.
 
     The tile is tall and narrow, so that few tiles read each number of A_prev: lines of such rows drive each other out
@@ -253,7 +267,7 @@ def _far(dtype, n, k, count, whole, threads, D, B, C, parameter, update, direct)
     width = min(_WIDTH, width, _most(k, tile.NR, threads))
     record = [
         tile.address, tile.NR, n, k, step, count, whole, units, width, *D, B[0], B[2], *C, update, direct, 0, 0,
-        *parameter,
+        *following, *parameter,
     ]  # fmt: skip
     return compiled_task(_far_gradients, dtype), record, 20, units * width * dtype.itemsize if update else 0
 

@@ -40,6 +40,8 @@ def address_of(array):
         return 0
     if array.flags.carray:  # the quick way, which other arrays do not offer
         return _address(_first(array))
+    if array.flags.fnc and array.flags.behaved:
+        return _address(_first(array.T))
     return array.ctypes.data
 
 
