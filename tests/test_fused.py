@@ -60,6 +60,8 @@ CASES = (
     Case((260, 2), 1030, 1030, "F", rule="sgd", clip_norm=0.1),
     Case((1040, 30, 2), 20, 3, "F", visited=10, rule="sgd"),
     Case((300, 30, 270), 20, 4, "F", visited=10, clip_value=0.02),
+    Case((9000, 6, 270), 20, 2, "F", visited=5, rule="adam"),  # a row of dW at a time
+    Case((2100, 1001, 2), 3, 1, "F", rule="momentum"),  # one example, and more weights than stay in cache
     Case((300, 30, 270), 20, 4, "C", visited=10, rule="momentum", clip_norm=0.1),
     Case((31, 130, 3), 40, 5, "F", visited=13, dropout=(0.3, 0.3), **BOTH),
     Case((31, 130, 3), 40, 5, "C", visited=13, dropout=(0.3, 0.3), clip_norm=0.1),

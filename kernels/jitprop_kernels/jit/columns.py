@@ -61,7 +61,8 @@ class ColumnPlan(Plan):
         """Whether there are copies enough, and the gradients of some units of layer 1 are summed like those of all."""
         threads, (k, n) = compiling.get_num_threads(), self.units[:2]
         stride = self.X.row_stride if self.in_place else self.feature_stride
-        ways = {way(units, k, self.batch, stride) for units in (n, n // threads, -(-n // threads))}
+        shares = n, n // threads, -(-n // threads)
+        ways = {way(units, k, self.batch, stride, self.tile.NR) for units in shares}
         return threads <= min(_COPIES, n) and len(ways) == 1
 
     def sizes(self):

@@ -9,6 +9,7 @@ or none, where C takes dW itself or the tile takes the step of plain gradient de
 """
 
 from ..contract import COEFFICIENTS
+from . import outer
 from .batches import AT_CHOSEN, AT_NEXT, RUNNING
 from .compiling import inlined
 from .launch import compiled_task, part, part_of
@@ -20,12 +21,13 @@ from .vectors import LINE, call_address, cast, float_of, size_of, unpack, vector
 
 __all__ = ["bias_gradients", "way", "weight_gradients"]
 
-TILES, FAR, FEW = range(3)  # the ways to sum dW
+TILES, FAR, FEW, OUTER = range(4)  # the ways to sum dW
 _DISTANT = 2048  # numbers between rows that lie far apart
 _RUN, _WIDTH = 256, 1024  # rows and columns of a part of rows far apart, the size of a second level of cache
 _UNITS, _SUMS = 256, 393_216  # units whose dZ of these rows may wait there as well, and bytes of their dW
 _LONG, _CACHE = 256, 262_144  # numbers of a long row, and of a second level of cache
 _AHEAD = 4  # how many tiles ahead numbers are asked for
+_STREAM = 2_097_152  # numbers of W that are better read from end to end
 _FIRST_LEVEL = 32_768  # bytes of a first level of cache
 _FEW = 4  # units of which plain loops make the gradients
 _STEP_ENTRY = 6  # of `optimizers.update_record`
@@ -163,10 +165,15 @@ def _weight_gradients(record, t, tasks, one):
                     call_address(update, parameter, i, f * NR, own, NR, rows, columns)
 
 
-def way(n, k, count, stride):
-    """The way to sum dW (n, k) over `count` examples that are rows of k numbers, `stride` from one to the next."""
-    if k >= _LONG and (count <= 4 or (n <= _FEW and k <= CHUNK // n)):
+def way(n, k, count, stride, group):
+    """The way to sum dW (n, k) over `count` examples that are rows of k numbers, `stride` from one to the next.
+
+    In dZ so many examples as `group` follow each other without a gap.
+    """
+    if k >= _LONG and (n <= _FEW and k <= CHUNK // n or count == 1 and n * k >= _STREAM):
         return FEW
+    if count <= min(group, outer.most()):
+        return OUTER
     return FAR if stride >= _DISTANT or (count * stride > _CACHE and n <= _UNITS) else TILES
 
 
@@ -186,11 +193,13 @@ def weight_gradients(
     batch, which takes far longer when all are asked for at once.
     """
     contiguous = B[1] == tile.NR and B[2] == B[3]  # examples as rows of k numbers
-    chosen, direct = way(n, k, count, B[2]) if contiguous else TILES, 0
-    if plain and count <= {FEW: 4, FAR: _RUN, TILES: DEPTH}[chosen]:
+    chosen, direct = way(n, k, count, B[2], D[3]) if contiguous else TILES, 0
+    if plain and count <= {OUTER: outer.most(), FEW: 4, FAR: _RUN, TILES: DEPTH}[chosen]:
         update, direct = 0, 1
     if chosen == FEW:
         return _few(dtype, n, k, count, whole, threads, D, B, C, parameter, update, direct)
+    if chosen == OUTER:
+        return _outer(dtype, n, k, count, whole, D, B, C, parameter, update, direct)
     if chosen == FAR:
         return _far(dtype, n, k, count, whole, threads, D, B, C, parameter, update, direct, following)
     step = tile.rows(n)
@@ -337,11 +346,36 @@ def _few_gradients(record, t, tasks, one):
 
 
 def _few(dtype, n, k, count, whole, threads, D, B, C, parameter, update, direct):
-    """`weight_gradients` of few units, or examples, in plain loops that read rows from end to end, some at a time."""
+    """`weight_gradients` of few units, or one example, in plain loops that read rows from end to end."""
     units, grain = n if n <= _FEW else 1, vector_length(dtype.itemsize)
     record = [n, k, count, whole, units, grain, *D, B[0], B[2], *C, update, direct, 0, 0, *parameter]
     blocks = int(update != 0) + int(count > DEPTH)  # of sums to update with, of those of a piece of a long sum
     return compiled_task(_few_gradients, dtype), record, 17, blocks * units * _most(k, grain, threads) * dtype.itemsize
+
+
+def _outer_gradients(record, t, tasks, one):
+    (
+        outer, n, k, whole, together, d, d_row, d_column, b, b_row, c, c_row, update, direct, scratch, scratch_size,
+    ) = unpack(record, 16)  # fmt: skip
+    size, own, parameter = size_of(one), scratch + t * scratch_size, record + 16 * 8
+    alpha, beta = _scales(parameter, direct, whole, one)
+    i0, i1 = part(n, t, tasks)
+    for i in range(i0, i1, together):
+        rows, place, place_row = min(together, i1 - i), c + i * c_row * size, c_row
+        if update != 0:
+            place, place_row = own, k
+        left = d + i * d_row * size
+        call_address(outer, rows, k, left, d_row, d_column, b, b_row, place, place_row, alpha, beta)
+        if update != 0:
+            call_address(update, parameter, i, 0, own, k, rows, k)
+
+
+def _outer(dtype, n, k, count, whole, D, B, C, parameter, update, direct):
+    """`weight_gradients` of few examples: all units at once, or as many as wait in cache for the update."""
+    row = k * dtype.itemsize
+    together = max(1, min(n, _FIRST_LEVEL // row)) if update else n
+    record = [outer.outer(dtype, count), n, k, whole, together, *D[:3], B[0], B[2], *C, update, direct, 0, 0]
+    return compiled_task(_outer_gradients, dtype), [*record, *parameter], 14, together * row if update else 0
 
 
 def _bias_gradients(record, t, tasks, one):
