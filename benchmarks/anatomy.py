@@ -34,6 +34,7 @@ PRODUCTS = {
     "_weight_gradients": (2, 3, 5),
     "_far_gradients": (2, 3, 5),
     "_few_gradients": (0, 1, 2),
+    "_outer_gradients": (1, 2, 3),
 }
 _MONOTONIC = 1  # CLOCK_MONOTONIC, on Linux
 _clock = ctypes.CDLL(None).clock_gettime

@@ -355,9 +355,9 @@ def _few(dtype, n, k, count, whole, threads, D, B, C, parameter, update, direct)
 
 def _outer_gradients(record, t, tasks, one):
     (
-        outer, n, k, whole, together, d, d_row, d_column, b, b_row, c, c_row, update, direct, scratch, scratch_size,
-    ) = unpack(record, 16)  # fmt: skip
-    size, own, parameter = size_of(one), scratch + t * scratch_size, record + 16 * 8
+        outer, n, k, _, whole, together, d, d_row, d_column, b, b_row, c, c_row, update, direct, scratch, scratch_size,
+    ) = unpack(record, 17)  # fmt: skip
+    size, own, parameter = size_of(one), scratch + t * scratch_size, record + 17 * 8
     alpha, beta = _scales(parameter, direct, whole, one)
     i0, i1 = part(n, t, tasks)
     for i in range(i0, i1, together):
@@ -374,8 +374,8 @@ def _outer(dtype, n, k, count, whole, D, B, C, parameter, update, direct):
     """`weight_gradients` of few examples: all units at once, or as many as wait in cache for the update."""
     row = k * dtype.itemsize
     together = max(1, min(n, _FIRST_LEVEL // row)) if update else n
-    record = [outer.outer(dtype, count), n, k, whole, together, *D[:3], B[0], B[2], *C, update, direct, 0, 0]
-    return compiled_task(_outer_gradients, dtype), [*record, *parameter], 14, together * row if update else 0
+    record = [outer.outer(dtype, count), n, k, count, whole, together, *D[:3], B[0], B[2], *C, update, direct, 0, 0]
+    return compiled_task(_outer_gradients, dtype), [*record, *parameter], 15, together * row if update else 0
 
 
 def _bias_gradients(record, t, tasks, one):
