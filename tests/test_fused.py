@@ -52,6 +52,7 @@ CASES = (
     Case((2100, 33, 2), 200, 200, "F", rule="sgd", clip_norm=0.1),
     Case((9000, 5, 3), 60, 40, "F", visited=70, **BOTH),  # so many that they are shared
     Case((9000, 5, 3), 60, 40, "F", visited=70, rule="sgd", dropout=(0.3, 0.3), pad=0),
+    Case((20_000, 5, 3), 60, 24, "F", visited=25),  # a last batch of fewer examples than threads
     Case((9000, 1), 60, 40, "F", visited=70, head=("sigmoid", "binary_cross_entropy"), rule="sgd", clip_norm=0.1),
     Case((700, 30, 2), 400, 400, "F", rule="momentum"),  # many that are longer than the cache
     Case((1040, 4, 2), 150, 131, "F", visited=131, **BOTH),  # units and examples of which loops make the gradients
@@ -408,7 +409,9 @@ def test_nothing_grows_with_epochs_but_the_history():
     assert min(np.diff(taken)) < 8 * 1500
 
 
-@pytest.mark.parametrize("units, batch", [((2048, 64, 1), 24), ((26_000, 4), 4), ((26_000, 4), 30)])
+@pytest.mark.parametrize(
+    "units, batch", [((2048, 64, 1), 24), ((26_000, 4), 4), ((26_000, 4), 30), ((300, 40, 1), 64), ((200_000, 1), 2)]
+)
 def test_many_threads_take_no_more(monkeypatch, units, batch):
     """Each has scratch for its share of the columns of dW, not for all of them."""
     Threads(monkeypatch, 64, "ascending")

@@ -35,6 +35,7 @@ from .tile import GATE, RECTIFY
 
 __all__ = ["ColumnPlan"]
 
+_PANELS = 4  # for which there is memory beside all examples
 _COPIES = 3  # of the examples of a batch, at most, for which there is memory
 _EXAMPLES = 2  # of a batch for each unit of the first layer up to which copying them is cheaper than passing on weights
 
@@ -50,20 +51,25 @@ class ColumnPlan(Plan):
     def measure(self):
         NR = self.tile.NR
         self.wide = self.examples_are_rows and steps.wide(self.units)
-        self.by_panels = self.examples_are_rows and not self.wide and steps.small(self.units)
-        self.by_units = self.by_panels and self.batch <= _EXAMPLES * self.units[1] and self._units_apart()
+        threads = compiling.get_num_threads()
+        # Each thread has room for a panel; many threads would have more than all panels take.
+        worth = steps.small(self.units) and threads <= max(_PANELS, self.padded // NR)
+        self.by_panels = self.examples_are_rows and not self.wide and worth
+        few = self.batch <= _EXAMPLES * self.units[1]
+        self.by_units = self.by_panels and few and self._units_apart(threads)
         self.pieces_of_row = steps.row_pieces(self.units[0], self.size)
-        self.by_features = self.wide and len(self.pieces_of_row) > 1 and compiling.get_num_threads() > 1
+        self.by_features = self.wide and 1 < threads <= len(self.pieces_of_row)
         self.panel = [n * NR for n in self.units]
         self.row = self.pad(self.room)
 
-    def _units_apart(self):
+    def _units_apart(self, threads):
         """Whether there are copies enough, and the gradients of some units of layer 1 are summed like those of all."""
-        threads, (k, n) = compiling.get_num_threads(), self.units[:2]
+        k, n = self.units[:2]
+        if not 1 < threads <= min(_COPIES, n):
+            return False
         stride = self.X.row_stride if self.in_place else self.feature_stride
         shares = n, n // threads, -(-n // threads)
-        ways = {way(units, k, self.batch, stride, self.tile.NR) for units in shares}
-        return threads <= min(_COPIES, n) and len(ways) == 1
+        return len({way(units, k, self.batch, stride, self.tile.NR) for units in shares}) == 1
 
     def sizes(self):
         L = self.L
@@ -166,22 +172,22 @@ class ColumnPlan(Plan):
 
     def pieces_of_first(self, t, threads, count):
         """The tape of the pieces of Z[1] = W[1] X, sums over some of the features, of which thread t makes its part."""
-        tape, n, W = Tape(), self.units[1], self.W[0]
-        x, _, stride, _ = self.turned(0)
-        first, end = (count * len(self.pieces_of_row) * q // threads for q in (t, t + 1))
+        tape, n, W, (x, _, stride, _) = Tape(), self.units[1], self.W[0], self.turned(0)
+        grain = steps.row_grain(self.dtype, n, count)
+        blocks = -(-count // grain)  # of examples
+        first, end = (blocks * len(self.pieces_of_row) * q // threads for q in (t, t + 1))
         for p, (k0, length) in enumerate(self.pieces_of_row):
-            j0, j1 = max(0, first - p * count), min(count, end - p * count)
+            j0, j1 = max(0, first - p * blocks) * grain, min(count, (end - p * blocks) * grain)
             if j0 < j1:
                 X = x + (j0 * stride + k0) * self.size, stride
                 Z = self.address["Z1"] + (p * self.room + j0) * n * self.size, n
-                bias = 0 if p else self.b[0][0]
-                w = W.address + k0 * self.size, W.row_stride
-                tape.add(*steps.row_product(self.dtype, n, length, j1 - j0, None, X, w, bias, Z))
+                w, bias = (W.address + k0 * self.size, W.row_stride), 0 if p else self.b[0][0]
+                tape.add(*steps.row_product(self.dtype, n, length, j1 - j0, None, X, w, bias, Z, count))
         tape.cut(1)
         return tape
 
     def gather_features(self, tape, threads, count):
-        """Rows of the batch's examples, of which each thread gathers the features that it has in sums over these."""
+        """Rows of the batch's examples; each thread gathers some features, most of those that it sums over."""
         tapes, k = [Tape() for _ in range(threads)], self.units[0]
         for t, own in enumerate(tapes):
             first, end = (k * q // threads for q in (t, t + 1))
@@ -318,5 +324,7 @@ class ColumnPlan(Plan):
         """The gradients of a layer."""
         place, panel, row = self.delta(l)
         groups = (self.tile.NR, panel - self.tile.NR) if l < self.L else (count, 0)
-        following = (self.running, *self.X[:2], whole + self.begin) if l == 1 and self.distant else (0, 0, 0, 0)
+        following = (0, 0, 0, 0, 0)
+        if l == 1 and self.distant:
+            following = self.running, *self.X[:2], whole + self.begin, int(self.by_features and not self.rates[0])
         self.gradients(tape, l, count, whole, threads, (place, row, 1, *groups), self.turned(l - 1), following)

@@ -2,10 +2,11 @@
 
     db[l] = 1/m dZ[l] 1          dW[l] = 1/m dZ[l] A[l-1]^T
 
-`weight_gradients` makes dW of register tiles; `far_gradients` and `few_gradients` do the same where A[l-1] has long
-rows far apart in memory, which must be read in the order in which they lie. What becomes of a gradient is told by the
-same arguments in all: the address of the block that steps W (see `optimizers`), which is called for each part of dW,
-or none, where C takes dW itself or the tile takes the step of plain gradient descent while it stores.
+`weight_gradients` makes dW of register tiles, or chooses another way: `_far_gradients` and `_few_gradients` where
+A[l-1] has long rows, which must be read in the order in which they lie, `_outer_gradients` where examples are few. What
+becomes of a gradient is told by the same arguments in all: the address of the block that steps W (see `optimizers`),
+which is called for each part of dW, or none, where C takes dW itself or the step of plain gradient descent is taken
+while it is stored.
 """
 
 from ..contract import COEFFICIENTS
@@ -27,6 +28,7 @@ _RUN, _WIDTH = 256, 1024  # rows and columns of a part of rows far apart, the si
 _UNITS, _SUMS = 256, 393_216  # units whose dZ of these rows may wait there as well, and bytes of their dW
 _LONG, _CACHE = 256, 262_144  # numbers of a long row, and of a second level of cache
 _AHEAD = 4  # how many tiles ahead numbers are asked for
+_WAITING = 8192  # bytes of dW that wait for the update
 _STREAM = 2_097_152  # numbers of W that are better read from end to end
 _FIRST_LEVEL = 32_768  # bytes of a first level of cache
 _FEW = 4  # units of which plain loops make the gradients
@@ -178,7 +180,7 @@ def way(n, k, count, stride, group):
 
 
 def weight_gradients(
-    dtype, tile, n, k, count, whole, threads, D, B, C, parameter, update=0, plain=False, following=(0, 0, 0, 0)
+    dtype, tile, n, k, count, whole, threads, D, B, C, parameter, update=0, plain=False, following=(0, 0, 0, 0, 0)
 ):
     """The task dW = 1/m dZ A_prev^T: task, record, which of its entries is for scratch, and how much a thread needs.
 
@@ -189,8 +191,8 @@ def weight_gradients(
     numbers from row to row). `update` is the address of the block that steps W, of which `parameter` is the
     `optimizers.update_record`; without it C takes dW, with it C is W. `plain` tells that the step is that of plain
     gradient descent, which the tile takes while it stores where a sum is not cut. `following` is (record of the running
-    step, X, numbers from example to example, `offset` of `_next_batch`) where tiles are to ask for examples of the next
-    batch, which takes far longer when all are asked for at once.
+    step, X, numbers from example to example, `offset` of `_next_batch`, 1 where threads gather columns, not examples)
+    where tiles are to ask for examples of the next batch, which takes far longer when all are asked for at once.
     """
     contiguous = B[1] == tile.NR and B[2] == B[3]  # examples as rows of k numbers
     chosen, direct = way(n, k, count, B[2], D[3]) if contiguous else TILES, 0
@@ -204,8 +206,8 @@ def weight_gradients(
         return _far(dtype, n, k, count, whole, threads, D, B, C, parameter, update, direct, following)
     step = tile.rows(n)
     record = [
-        tile.address, tile.NR, n, k, step, count, whole, tile.VL, *D, *B, *C, update, direct, 0, 0, *following,
-        *parameter,
+        tile.address, tile.NR, n, k, step, count, whole, tile.VL, *D, *B, *C, update, direct, 0, 0,
+        *following[:4], *parameter,
     ]  # fmt: skip
     return compiled_task(_weight_gradients, dtype), record, 21, step * tile.NR * dtype.itemsize
 
@@ -218,19 +220,22 @@ def _most(k, grain, threads):
 def _far_gradients(record, t, tasks, one):
     (
         tile, NR, n, k, step, count, whole, units, width, d, d_row, d_column, group, jump, b, b_row, c, c_row, update,
-        direct, scratch, scratch_size, running, x, x_row, offset,
-    ) = unpack(record, 26)  # fmt: skip
-    size, sums, parameter = size_of(one), scratch + t * scratch_size, record + 26 * 8
+        direct, scratch, scratch_size, running, x, x_row, offset, by_columns,
+    ) = unpack(record, 27)  # fmt: skip
+    size, sums, parameter = size_of(one), scratch + t * scratch_size, record + 27 * 8
     alpha, beta = _scales(parameter, direct, whole, one)
     j0, j1 = part_of(k, NR, t, tasks)
-    indices, wanted, end = _next_batch(running, whole, offset, count, NR, 0, 1)
+    first_of_x, columns_of_x, part_of_x, parts = 0, k, t, tasks
+    if by_columns:
+        first_of_x, columns_of_x, part_of_x, parts = j0, j1 - j0, 0, 1
+    indices, wanted, end = _next_batch(running, whole, offset, count, NR, part_of_x, parts)
     chosen, asked = vector_at(indices, end, t), 0
     # Of the tiles that use some columns only the first asks for others of the same rows.
     free = (n + step - 1) // step - (n + units - 1) // units
     free *= ((j1 - j0 + NR - 1) // NR) * ((count + _RUN - 1) // _RUN)
     tiles_a_row = max(1, free // max(1, end - wanted))
     terms = tiles_a_row * min(count, _RUN)
-    pace_of_x = ((j1 - j0) * size + terms - 1) // terms
+    pace_of_x = (columns_of_x * size + terms - 1) // terms
     for first in range(0, n, units):
         last = min(n, first + units)
         for j in range(j0, j1, width):
@@ -255,7 +260,7 @@ def _far_gradients(record, t, tasks, one):
                         line, pace = right, 0
                         if wanted < end and i + step < last:
                             pace = pace_of_x
-                            line = x + (chosen[wanted] * x_row + j0) * size + asked * rows * pace
+                            line = x + (chosen[wanted] * x_row + first_of_x) * size + asked * min(count, _RUN) * pace
                             asked += 1
                             if asked == tiles_a_row:
                                 wanted, asked = wanted + 1, 0
@@ -355,27 +360,41 @@ def _few(dtype, n, k, count, whole, threads, D, B, C, parameter, update, direct)
 
 def _outer_gradients(record, t, tasks, one):
     (
-        outer, n, k, _, whole, together, d, d_row, d_column, b, b_row, c, c_row, update, direct, scratch, scratch_size,
-    ) = unpack(record, 17)  # fmt: skip
-    size, own, parameter = size_of(one), scratch + t * scratch_size, record + 17 * 8
+        outer, n, k, _, whole, together, width, grain, d, d_row, d_column, b, b_row, c, c_row, update, direct, scratch,
+        scratch_size,
+    ) = unpack(record, 19)  # fmt: skip
+    size, own, parameter = size_of(one), scratch + t * scratch_size, record + 19 * 8
     alpha, beta = _scales(parameter, direct, whole, one)
-    i0, i1 = part(n, t, tasks)
+    i0, i1, j0, j1 = 0, n, 0, k
+    if n >= tasks:
+        i0, i1 = part(n, t, tasks)
+    else:
+        j0, j1 = part_of(k, grain, t, tasks)
     for i in range(i0, i1, together):
-        rows, place, place_row = min(together, i1 - i), c + i * c_row * size, c_row
-        if update != 0:
-            place, place_row = own, k
-        left = d + i * d_row * size
-        call_address(outer, rows, k, left, d_row, d_column, b, b_row, place, place_row, alpha, beta)
-        if update != 0:
-            call_address(update, parameter, i, 0, own, k, rows, k)
+        rows, left = min(together, i1 - i), d + i * d_row * size
+        for j in range(j0, j1, width):
+            columns, place, place_row = min(width, j1 - j), c + (i * c_row + j) * size, c_row
+            if update != 0:
+                place, place_row = own, width
+            call_address(
+                outer, rows, columns, left, d_row, d_column, b + j * size, b_row, place, place_row, alpha, beta
+            )
+            if update != 0:
+                call_address(update, parameter, i, j, own, width, rows, columns)
 
 
 def _outer(dtype, n, k, count, whole, D, B, C, parameter, update, direct):
-    """`weight_gradients` of few examples: all units at once, or as many as wait in cache for the update."""
-    row = k * dtype.itemsize
-    together = max(1, min(n, _FIRST_LEVEL // row)) if update else n
-    record = [outer.outer(dtype, count), n, k, count, whole, together, *D[:3], B[0], B[2], *C, update, direct, 0, 0]
-    return compiled_task(_outer_gradients, dtype), [*record, *parameter], 15, together * row if update else 0
+    """`weight_gradients` of few examples: all of dW at once, or as much as waits in cache for the update."""
+    together, width, grain = n, k, vector_length(dtype.itemsize)
+    if update:
+        width = min(k, _WAITING // dtype.itemsize)
+        together = min(n, _WAITING // (width * dtype.itemsize))
+    record = [
+        outer.outer(dtype, count), n, k, count, whole, together, width, grain, *D[:3], B[0], B[2], *C, update, direct,
+        0, 0, *parameter,
+    ]  # fmt: skip
+    room = together * width * dtype.itemsize if update else 0
+    return compiled_task(_outer_gradients, dtype), record, 17, room
 
 
 def _bias_gradients(record, t, tasks, one):

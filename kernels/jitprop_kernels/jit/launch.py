@@ -38,7 +38,7 @@ def address_of(array):
     """Where the first number of `array` is, 0 for None; the caller keeps the array alive."""
     if array is None:
         return 0
-    if array.flags.carray:  # the quick way, which other arrays do not offer
+    if array.flags.carray:  # the quick ways, which other arrays do not offer
         return _address(_first(array))
     if array.flags.fnc and array.flags.behaved:
         return _address(_first(array.T))

@@ -36,7 +36,7 @@ class Plan:
     A plan holds addresses, not arrays: it serves every call whose arrays lie in the same places with the same shapes.
     """
 
-    # Whether threads share the units of the first layer, or its features, so that W[1] is not passed on.
+    # Whether threads share the units of the first layer, or its features, so that little of W[1] is passed on.
     by_units = by_features = False
 
     def __init__(
@@ -201,7 +201,7 @@ class Plan:
             tape.add(reductions.squares(self.dtype), record)
             place += 8 * self.units[l]
 
-    def gradients(self, tape, l, count, whole, threads, D, A, following=(0, 0, 0, 0)):
+    def gradients(self, tape, l, count, whole, threads, D, A, following=(0, 0, 0, 0, 0)):
         """dW[l] and db[l] of `count` of the `whole` batch's examples, and unless they are stored, the updates.
 
         D is dZ[l]: (address, numbers from row to row, from example to example, examples without a gap, gap). A is

@@ -31,6 +31,7 @@ __all__ = [
     "apply",
     "panel_room",
     "product",
+    "row_grain",
     "row_pieces",
     "row_product",
     "small",
@@ -177,14 +178,19 @@ def row_pieces(k, size):
     return [(k0, min(length, k - k0)) for k0 in range(0, k, length)]
 
 
-def row_product(dtype, n, k, count, grain, X, W, bias, Z):
+def row_grain(dtype, n, count):
+    """How many of `count` examples a tile of `row_product` takes."""
+    return dots(dtype, n, count)[1]
+
+
+def row_product(dtype, n, k, count, grain, X, W, bias, Z, whole=None):
     """The task Z = X W^T + b where examples are rows of X (count, k) and of Z (count, n): each (address, row to row).
 
-    `bias` is the address of b, or 0.
+    `bias` is the address of b, or 0. With `whole` the examples are some tiles of so many, and tiles are those of all.
 
     Threads share the examples in multiples of `grain`, or of a tile where it is None, or with grain = 0 the units.
     """
-    address, MR, NR = dots(dtype, n, count, grain or None)
+    address, MR, NR = dots(dtype, n, whole or count, grain or None)
     grain = MR if grain is None else grain
     return compiled_task(_row_product, dtype), [address, MR, NR, n, k, count, grain, *X, *W, bias, *Z]
 
