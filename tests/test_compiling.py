@@ -165,6 +165,29 @@ def test_python_threads_enter_parallel_kernels_at_once(layer):
     assert result.returncode == 0, result.stderr
 
 
+SPINS = """
+import os, sys
+import numba
+from jitprop_kernels.jit import compiling
+
+before = dict(os.environ)
+assert "numba.np.ufunc.omppool" not in sys.modules
+with compiling.parallel_region():
+    print(numba.threading_layer())
+assert os.environ == before
+"""
+
+
+@pytest.mark.parametrize(("given", "spins"), [({}, "5000"), ({"GOMP_SPINCOUNT": "7"}, "7")], ids=["ours", "the user's"])
+def test_threads_that_wait_go_to_sleep(given, spins):
+    """Or two of them on one core would take turns of milliseconds."""
+    result = run(SPINS, OMP_DISPLAY_ENV="verbose", NUMBA_NUM_THREADS="2", **given)
+    assert result.returncode == 0, result.stderr
+    if result.stdout.strip() != "omp" or "GOMP_SPINCOUNT" not in result.stderr:
+        pytest.skip("Numba does not run on GNU's OpenMP here")
+    assert f"GOMP_SPINCOUNT = '{spins}'" in result.stderr
+
+
 FORK = """
 import os, warnings
 import numba

@@ -15,7 +15,7 @@ import tolerances
 from cases import normal, parameters, rng
 from fused import Case, Poisoned, PoisonedWorkspace, Threads, draw, forget_plans, small_pieces, watched_plans
 
-from jitprop import Adam, Network
+from jitprop import SGD, Adam, Network
 from jitprop_kernels import jit, vectorized
 from jitprop_kernels.contract import RULES
 from jitprop_kernels.jit import epoch, forward, gradients, plan
@@ -63,6 +63,7 @@ CASES = (
     Case((300, 30, 270), 20, 4, "F", visited=10, clip_value=0.02),
     Case((9000, 6, 270), 20, 2, "F", visited=5, rule="adam"),  # a row of dW at a time
     Case((2100, 1001, 2), 3, 1, "F", rule="momentum"),  # one example, and more weights than stay in cache
+    Case((2100, 1001, 2), 5, 2, "F", visited=3, rule="sgd"),
     Case((300, 30, 270), 20, 4, "C", visited=10, rule="momentum", clip_norm=0.1),
     Case((31, 130, 3), 40, 5, "F", visited=13, dropout=(0.3, 0.3), **BOTH),
     Case((31, 130, 3), 40, 5, "C", visited=13, dropout=(0.3, 0.3), clip_norm=0.1),
@@ -242,7 +243,31 @@ def test_a_larger_batch_has_no_fewer_pieces(units):
     """And each has a panel at least, of which so many are made."""
     chosen = [number_of_pieces(units, batch, np.dtype("float32")) for batch in range(1, 6000)]
     assert chosen == sorted(chosen) and chosen[0] == 1 and chosen[-1] > 1
+    assert all(number % 2 == 0 for number in chosen if number > 1)  # two threads share them evenly
     assert all(64 * number <= batch + 63 for batch, number in enumerate(chosen, start=1) if number > 1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("k", "m", "batch"), [(300, 50, None), (1027, 209, None), (4096, 100, 33)])
+@pytest.mark.parametrize("optimizer", [SGD, Adam])
+def test_few_units_have_the_bits_of_many(dtype, k, m, batch, optimizer):
+    """dW of up to four units is summed by loops of its own, wherever X begins; five units go through the tile."""
+    g = np.random.default_rng(k)
+    given = {"W1": g.standard_normal((5, k)) / k, "b1": np.zeros((5, 1))}
+    memory, Y = g.standard_normal(m * k + 16).astype(dtype), g.standard_normal((5, m))
+
+    def weights(units, begin):
+        memory[begin : begin + m * k] = examples
+        start = {name: array[:units] for name, array in given.items()}
+        net = Network([k, units], output="linear", dtype=dtype, seed=1, initialization=start)
+        X = memory[begin : begin + m * k].reshape(m, k).T
+        net.fit(X, Y[:units], 2, batch, optimizer(0.01), verbose=False)
+        return net.parameters["W1"]
+
+    examples = memory[: m * k].copy()
+    many = weights(5, 0)
+    for units, begin in itertools.product((1, 2, 3, 4), (0, 5)):
+        np.testing.assert_array_equal(weights(units, begin), many[:units])
 
 
 def test_batches_at_the_border_of_the_layouts(monkeypatch):

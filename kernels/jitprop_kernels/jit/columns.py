@@ -288,13 +288,13 @@ class ColumnPlan(Plan):
             if split == SPLIT_ROWS:
                 tape.cut(threads)
 
-        def first(own, tape):
+        def gather_and_forward(own, tape):
             own.gather(tape, count)
             own.forward(tape, 1, count, SPLIT_PANELS)
 
         by_units = self.by_units and threads > 1
         if by_units:
-            self.apart(tape, threads, first)
+            self.apart(tape, threads, gather_and_forward)
             tape.cut(threads)
         elif self.by_features and threads > 1 and not self.in_place and not self.rates[0]:
             self.gather_features(tape, threads, count)

@@ -243,6 +243,23 @@ def compile_seconds() -> float:
 _workqueue = threading.RLock()
 _forked_from_gomp = False
 _chosen: int | None = None
+# How often a waiting thread of GNU's OpenMP looks before it sleeps: longer than threads of a step wait for each other,
+# some 0.1 ms. By default it is 300,000 times, so threads that other programs crowd onto one core take turns of 8 ms.
+_SPINS = 5000
+
+
+@functools.cache
+def _start_threads() -> None:
+    """Start numba's threads. GNU's OpenMP reads its settings when it is loaded; those of the user are kept."""
+    setting = "GOMP_SPINCOUNT"
+    if setting in os.environ or "OMP_WAIT_POLICY" in os.environ:
+        numba.get_num_threads()
+        return
+    os.environ[setting] = str(_SPINS)
+    try:
+        numba.get_num_threads()
+    finally:
+        del os.environ[setting]
 
 
 def set_num_threads(n: int) -> None:
@@ -261,6 +278,7 @@ def set_num_threads(n: int) -> None:
         raise TypeError(f"n, the number of threads, must be an integer, not {type(n).__name__}")
     if not 1 <= n <= most:
         raise ValueError(f"n, the number of threads, must be from 1 to {most} (NUMBA_NUM_THREADS), not {n}")
+    _start_threads()
     _chosen = int(n)
     numba.set_num_threads(_chosen)
 
@@ -271,6 +289,7 @@ def get_num_threads() -> int:
     It is what `set_num_threads` chose, or else all that numba has within the limit of the container, and
     never more than `numba.set_num_threads` left to this Python thread.
     """
+    _start_threads()
     return int(min(numba.get_num_threads(), _container_threads() if _chosen is None else _chosen))
 
 
@@ -312,7 +331,8 @@ def parallel_region() -> Iterator[None]:
     """
     if _forked_from_gomp:
         raise RuntimeError("a forked child cannot run parallel kernels on GNU's OpenMP; spawn it instead")
-    before = numba.get_num_threads()  # starts the threads: the layer is known from here on
+    _start_threads()  # the layer is known from here on
+    before = numba.get_num_threads()
     wanted = get_num_threads()
     with _workqueue if threading_layer() == "workqueue" else contextlib.nullcontext():
         if wanted == before:

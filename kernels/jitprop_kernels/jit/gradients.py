@@ -32,6 +32,7 @@ _WAITING = 8192  # bytes of dW that wait for the update
 _STREAM = 2_097_152  # numbers of W that are better read from end to end
 _FIRST_LEVEL = 32_768  # bytes of a first level of cache
 _FEW = 4  # units of which plain loops make the gradients
+_SUMMED, _PAGE = 8192, 4096  # bytes of their sums, and of a page of memory
 _STEP_ENTRY = 6  # of `optimizers.update_record`
 _RATE, _DECAY, _SHARE = (COEFFICIENTS.index(name) for name in ("rate", "decay", "gradient_share"))
 
@@ -172,10 +173,10 @@ def way(n, k, count, stride, group):
 
     In dZ so many examples as `group` follow each other without a gap.
     """
-    if k >= _LONG and (n <= _FEW and k <= CHUNK // n or count == 1 and n * k >= _STREAM):
-        return FEW
     if count <= min(group, outer.most()):
         return OUTER
+    if n <= _FEW and k >= _LONG:
+        return FEW
     return FAR if stride >= _DISTANT or (count * stride > _CACHE and n <= _UNITS) else TILES
 
 
@@ -196,7 +197,7 @@ def weight_gradients(
     """
     contiguous = B[1] == tile.NR and B[2] == B[3]  # examples as rows of k numbers
     chosen, direct = way(n, k, count, B[2], D[3]) if contiguous else TILES, 0
-    if plain and count <= {OUTER: outer.most(), FEW: 4, FAR: _RUN, TILES: DEPTH}[chosen]:
+    if plain and count <= {OUTER: outer.most(), FEW: DEPTH, FAR: _RUN, TILES: DEPTH}[chosen]:
         update, direct = 0, 1
     if chosen == FEW:
         return _few(dtype, n, k, count, whole, threads, D, B, C, parameter, update, direct)
@@ -287,75 +288,82 @@ def _far(dtype, n, k, count, whole, threads, D, B, C, parameter, update, direct,
 
 
 @inlined
-def _add_rows(dW, n, alpha, dZ, stride, x, x_row, together, beta, one):
-    """dW = beta dW + alpha (sum of one or four rows of X, each times its number of dZ), n numbers each."""
-    d0, x0 = alpha * dZ[0], vector_at(x, n, one)
-    if beta == 0:  # dW is not read
-        for j in range(n):
-            dW[j] = one - one
-        beta = one
+def _add_examples(sums, n, dZ, stride, x, x_row, together, one):
+    """sums = sums + the rows of X of one or four examples, each times its number of dZ, n numbers each."""
+    d0, x0 = dZ[0], vector_at(x, n, one)
     if together == 1:
         for j in range(n):
-            dW[j] = fma(beta, dW[j], d0 * x0[j])
+            sums[j] = fma(d0, x0[j], sums[j])
         return
-    d1, d2, d3 = alpha * dZ[stride], alpha * dZ[2 * stride], alpha * dZ[3 * stride]
+    d1, d2, d3 = dZ[stride], dZ[2 * stride], dZ[3 * stride]
     x1, x2, x3 = vector_at(x + x_row, n, one), vector_at(x + 2 * x_row, n, one), vector_at(x + 3 * x_row, n, one)
     for j in range(n):
-        dW[j] = fma(beta, dW[j], fma(d3, x3[j], fma(d2, x2[j], fma(d1, x1[j], d0 * x0[j]))))
+        sums[j] = fma(d3, x3[j], fma(d2, x2[j], fma(d1, x1[j], fma(d0, x0[j], sums[j]))))
 
 
 @inlined
-def _sum_examples(target, target_row, beta, alpha, n, k, e0, e1, d, d_row, d_column, group, jump, b, b_row, one):
-    """The n x k numbers at `target` times beta, plus alpha times the sum of dZ A_prev^T over examples e0 to e1."""
+def _sum_examples(sums, n, k, count, d, d_row, d_column, group, jump, e0, b, b_row, one):
+    """The n x k numbers at `sums`, row after row: dZ A_prev^T over `count` examples from e0 on, in their order."""
     size = size_of(one)
-    for e in range(e0, e1, 4):
-        # Four examples are in one group, which has NR of them, a multiple of four.
-        together = 4 if e + 4 <= e1 else 1
-        for r in range(e, min(e1, e + 4), together):
-            for j in range(0, k, _WIDTH):
-                columns, x, keep = min(_WIDTH, k - j), b + (r * b_row + j) * size, beta if r == e0 else one
-                for i in range(n):
-                    dW = vector_at(target + (i * target_row + j) * size, columns, one)
-                    dZ = vector_at(d + (i * d_row + r * d_column + r // group * jump) * size, 3 * d_column + 1, one)
-                    _add_rows(dW, columns, alpha, dZ, d_column, x, b_row * size, together, keep, one)
+    total = vector_at(sums, n * k, one)
+    for j in range(n * k):
+        total[j] = one - one
+    # Four examples are in one group, which has NR of them, a multiple of four.
+    for e in range(0, count, 4):
+        together = 4 if e + 4 <= count else 1
+        for r in range(e0 + e, e0 + min(count, e + 4), together):
+            for i in range(n):
+                dZ = vector_at(d + (i * d_row + r * d_column + r // group * jump) * size, 3 * d_column + 1, one)
+                row = vector_at(sums + i * k * size, k, one)
+                _add_examples(row, k, dZ, d_column, b + r * b_row * size, b_row * size, together, one)
 
 
 def _few_gradients(record, t, tasks, one):
     (
-        n, k, count, whole, units, grain, d, d_row, d_column, group, jump, b, b_row, c, c_row, update, direct, scratch,
+        n, k, count, whole, width, grain, d, d_row, d_column, group, jump, b, b_row, c, c_row, update, direct, scratch,
         scratch_size,
     ) = unpack(record, 19)  # fmt: skip
     size, own, parameter = size_of(one), scratch + t * scratch_size, record + 19 * 8
     alpha, beta = _scales(parameter, direct, whole, one)
     j0, j1 = part_of(k, grain, t, tasks)
-    width = j1 - j0
-    for first in range(0, n, units):
-        rows, left = min(units, n - first), d + first * d_row * size
-        piece, target, target_row = own, c + (first * c_row + j0) * size, c_row
+    start = 0  # columns before those that begin a cache line, in all rows or in none
+    if b_row * size % LINE == 0:
+        start = -(b + j0 * size) % LINE // size
+    j = j0
+    while j < j1:
+        columns = min(width, j1 - j)
+        if j == j0 and start > 0:
+            columns = min(columns, start)
+        right, target, target_row = b + j * size, c + j * size, c_row
         if update != 0:
-            piece, target, target_row = own + units * width * size, own, width
+            target, target_row = own, width
+        # A load waits for a store before it whose address is the same up to multiples of a page.
+        sums = own + n * width * size
+        sums += (right + _PAGE // 2 - sums) % _PAGE
         for e in range(0, count, DEPTH):
-            place, place_row = (target, target_row) if e == 0 else (piece, width)
-            _sum_examples(
-                place, place_row, beta if e == 0 else one - one, alpha, rows, width, e, min(count, e + DEPTH), left,
-                d_row, d_column, group, jump, b + j0 * size, b_row, one,
-            )  # fmt: skip
-            if e > 0:
-                for i in range(rows):
-                    dW = vector_at(target + i * target_row * size, width, one)
-                    sums = vector_at(piece + i * width * size, width, one)
-                    for j in range(width):
-                        dW[j] += sums[j]
+            terms = min(DEPTH, count - e)
+            _sum_examples(sums, n, columns, terms, d, d_row, d_column, group, jump, e, right, b_row, one)
+            for i in range(n):
+                dW = vector_at(target + i * target_row * size, columns, one)
+                total = vector_at(sums + i * columns * size, columns, one)
+                if e == 0 and beta == 0:  # dW is not read
+                    for q in range(columns):
+                        dW[q] = alpha * total[q]
+                else:
+                    keep = beta if e == 0 else one
+                    for q in range(columns):
+                        dW[q] = fma(alpha, total[q], keep * dW[q])
         if update != 0:
-            call_address(update, parameter, first, j0, own, width, rows, width)
+            call_address(update, parameter, 0, j, own, width, n, columns)
+        j += columns
 
 
 def _few(dtype, n, k, count, whole, threads, D, B, C, parameter, update, direct):
-    """`weight_gradients` of few units, or one example, in plain loops that read rows from end to end."""
-    units, grain = n if n <= _FEW else 1, vector_length(dtype.itemsize)
-    record = [n, k, count, whole, units, grain, *D, B[0], B[2], *C, update, direct, 0, 0, *parameter]
-    blocks = int(update != 0) + int(count > DEPTH)  # of sums to update with, of those of a piece of a long sum
-    return compiled_task(_few_gradients, dtype), record, 17, blocks * units * _most(k, grain, threads) * dtype.itemsize
+    """`weight_gradients` of few units in plain loops; sums of a piece of a row stay in the first level of cache."""
+    grain = vector_length(dtype.itemsize)
+    width = min(min(_PAGE, _SUMMED // n) // dtype.itemsize // grain * grain, _most(k, grain, threads))
+    record = [n, k, count, whole, width, grain, *D, B[0], B[2], *C, update, direct, 0, 0, *parameter]
+    return compiled_task(_few_gradients, dtype), record, 17, 2 * n * width * dtype.itemsize + _PAGE
 
 
 def _outer_gradients(record, t, tasks, one):
@@ -385,7 +393,8 @@ def _outer_gradients(record, t, tasks, one):
 
 def _outer(dtype, n, k, count, whole, D, B, C, parameter, update, direct):
     """`weight_gradients` of few examples: all of dW at once, or as much as waits in cache for the update."""
-    together, width, grain = n, k, vector_length(dtype.itemsize)
+    together = 1 if count <= 2 and n * k >= _STREAM else n
+    width, grain = k, vector_length(dtype.itemsize)
     if update:
         width = min(k, _WAITING // dtype.itemsize)
         together = min(n, _WAITING // (width * dtype.itemsize))

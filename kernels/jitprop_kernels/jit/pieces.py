@@ -43,7 +43,8 @@ def number_of_pieces(units, batch, dtype):
     for_cache = min(-(-batch * (units[0] + 3 * others) * dtype.itemsize // _BYTES), batch // _PIECE, _MOST)
     if units[0] > others and for_cache > most:  # pieces of X that do not stay in cache gain nothing
         return 1
-    return min(most, max(for_threads, for_cache))
+    number = min(most, max(for_threads, for_cache))
+    return number + number % 2  # two threads share them evenly
 
 
 class PiecePlan(ColumnPlan):
