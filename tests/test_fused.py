@@ -26,17 +26,24 @@ from jitprop_kernels.jit.tile import tile
 
 SEEDS = range(160)
 BOTH = {"l2": 0.1, "weighted": True}
+HUBER = "linear", "huber"
 # What could go wrong where threads share an array, at each of the edges that the layouts have.
 CASES = (
     Case((20, 32, 3), 200, 128, "C", visited=250, dropout=(0.3, 0.3), **BOTH),
     Case((20, 32, 3), 200, 128, "F", visited=250, dropout=(0.3, 0.3), clip_norm=0.1, **BOTH),
     Case((129, 17, 33), 300, 300, "C", clip_value=0.02, rule="rmsprop", indices=True),
-    Case((200, 7, 5, 1), 100, 100, "F", head=("linear", "huber"), rule="sgd"),  # wide
+    Case((200, 7, 5, 1), 100, 100, "F", head=HUBER, rule="sgd"),  # wide
     Case((200, 32, 2), 100, 65, "F", visited=130, dropout=(0.3, 0.3), rule="momentum"),
     Case((300, 1), 97, 97, "F", head=("linear", "squared_error"), rule="sgd", clip_norm=0.1),
     Case((300, 3), 97, 97, "F", head=("linear", "squared_error"), rule="sgd"),
     Case((5, 1), 3000, 3000, "C", head=("sigmoid", "binary_cross_entropy"), rule="sgd"),
     Case((1, 1, 1, 1), 90, 90, "F", head=("linear", "squared_error"), activations=("tanh",) * 2),
+    # One output behind relu, whose dW is summed of panels.
+    Case((40, 33, 1), 130, 70, "F", visited=100, activations=("relu",), head=HUBER, clip_norm=0.1, **BOTH),
+    Case((40, 130, 37, 1), 100, 100, "C", activations=("relu",) * 2, head=HUBER, rule="sgd", l2=0.1),
+    Case((40, 130, 37, 1), 100, 65, "F", visited=130, activations=("relu",) * 2, head=HUBER, clip_value=0.02),
+    Case((9, 1, 1), 100, 65, "F", visited=130, activations=("relu",), head=HUBER, rule="momentum"),
+    Case((2, 4, 1), 33_000, 33_000, "F", activations=("relu",), head=HUBER),  # more than are summed at once
     Case((33, 65, 130, 2), 64, 33, "C", visited=65),  # fewer panels than threads
     Case((60, 40), 100, 70, "F", visited=130, dropout=(0.3,), clip_norm=0.1, **BOTH),  # a first layer that is the last
     Case((90, 600, 300, 2), 300, 260, "F", visited=520, rule="rmsprop"),  # more rows than stay in cache, some left over

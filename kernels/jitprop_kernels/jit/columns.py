@@ -24,9 +24,9 @@ than the product: dot tiles make Z[1] of the rows, and the small Z[1] is transpo
 import copy
 
 from ..contract import dropout_threshold
-from . import activations, batches, compiling, reductions, steps
+from . import activations, batches, compiling, optimizers, reductions, steps
 from .affine import Matrix
-from .gradients import way
+from .gradients import bias_gradients, way
 from .launch import bits
 from .plan import Plan
 from .steps import SPLIT_PANELS, SPLIT_ROWS
@@ -77,6 +77,10 @@ class ColumnPlan(Plan):
         sizes = dict.fromkeys((f"A{L}", f"G{L}"), self.size * self.units[L] * self.row)
         for l in range(L):
             sizes |= dict.fromkeys((f"A{l}", f"T{l}", f"G{l}"), self.size * self.room * self.units[l])
+        if self.one_unit(L):
+            sizes[f"T{L - 1}"] = 0
+            if not self.stored:
+                sizes[f"dW{L}"] = self.size * self.units[L - 1]
         sizes["G0"] = 0
         if self.examples_are_rows:
             sizes["T0"] = 0 if self.in_place else self.size * self.room * self.feature_stride
@@ -101,6 +105,10 @@ class ColumnPlan(Plan):
     def rectified(self, l):
         """Whether A[l] alone tells g'(Z[l])."""
         return 0 < l < self.L and self.activations[l - 1] == "relu" and not self.rates[l]
+
+    def one_unit(self, l):
+        """Whether layer l is the last, of one unit, and A[l-1] stays in its panels until dW is summed of it."""
+        return l == self.L and self.units[l] == 1 and self.rectified(l - 1)
 
     def delta(self, l):
         """The panels of dZ[l]."""
@@ -305,7 +313,7 @@ class ColumnPlan(Plan):
                 self.first(tape, count, threads, together)
             elif l > 1 or not by_units:
                 product(self.forward, l)
-            if l < self.L:
+            if l < self.L and not self.one_unit(l + 1):
                 self.turn(tape, l, count)
         Z, dZ = self.panels("G", self.L), self.panels("A", self.L)
         self.head(tape, count, (Z[0], Z[2]), (dZ[0], dZ[2]))
@@ -320,10 +328,24 @@ class ColumnPlan(Plan):
             else:
                 self.layer_sums(tape, l, count, whole, threads)
 
+    def sum_panels(self, tape, l, count, whole, dZ):
+        """dW of the one unit of layer l: each row of A[l-1], times dZ."""
+        A, panel, row = self.panels("A", l - 1)
+        places = self.W[l - 1][:2], self.m[2 * l - 2], self.v[2 * l - 2]
+        record = optimizers.update_record(*places, self.running, False)
+        k, D, out = self.units[l - 1], (A, row, panel), self.address[f"dW{l}"]
+        tape.add(
+            *bias_gradients(self.dtype, self.tile, k, count, whole, D, out, record, True, self.update, weights=dZ)
+        )
+
     def layer_sums(self, tape, l, count, whole, threads):
         """The gradients of a layer."""
         place, panel, row = self.delta(l)
         groups = (self.tile.NR, panel - self.tile.NR) if l < self.L else (count, 0)
+        if self.one_unit(l):
+            self.bias_gradients(tape, l, count, whole, (place, row, 1, *groups))
+            self.sum_panels(tape, l, count, whole, place)
+            return
         following = (0, 0, 0, 0, 0)
         if l == 1 and self.distant:
             following = self.running, *self.X[:2], whole + self.begin, int(self.by_features and not self.rates[0])

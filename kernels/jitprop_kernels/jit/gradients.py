@@ -407,7 +407,7 @@ def _outer(dtype, n, k, count, whole, D, B, C, parameter, update, direct):
 
 
 def _bias_gradients(record, t, tasks, one):
-    n, count, whole, NR, d, d_row, d_panel, out, update, flat = unpack(record, 10)
+    n, count, whole, NR, d, d_row, d_panel, weights, out, update, flat = unpack(record, 11)
     size = size_of(one)
     i0, i1 = part(n, t, tasks)
     db = vector_at(out, n, one)
@@ -421,20 +421,25 @@ def _bias_gradients(record, t, tasks, one):
         for i in range(i0, i1):
             db[i] = cast(db[i] / whole, one)
     else:
-        panel_sums(d + i0 * d_row * size, d_row, d_panel, count, NR, out + i0 * size, i1 - i0, 1.0 / whole, one)
+        panel_sums(
+            d + i0 * d_row * size, d_row, d_panel, weights, count, NR, out + i0 * size, i1 - i0, 1.0 / whole, one
+        )
     if update == 0 or i0 == i1:
         return
     if flat:
-        call_address(update, record + 10 * 8, 0, i0, out + i0 * size, 0, 1, i1 - i0)
+        call_address(update, record + 11 * 8, 0, i0, out + i0 * size, 0, 1, i1 - i0)
     else:
-        call_address(update, record + 10 * 8, i0, 0, out + i0 * size, 1, i1 - i0, 1)
+        call_address(update, record + 11 * 8, i0, 0, out + i0 * size, 1, i1 - i0, 1)
 
 
-def bias_gradients(dtype, tile, n, count, whole, D, out, parameter, flat, update=0):
+def bias_gradients(dtype, tile, n, count, whole, D, out, parameter, flat, update=0, weights=0):
     """The task db = 1/m sum of dZ over `count` of m = `whole` examples, then the update.
 
     D is (address, numbers from row to row, numbers from panel to panel); where the first is 1, examples are rows, and
     the second is the distance from one to the next. `flat` tells that b and its averages are
     contiguous, so that they may be updated as one row.
+
+    The same is dW of one unit, with A_prev in place of dZ, and at `weights` dZ of the unit, by which examples count.
     """
-    return compiled_task(_bias_gradients, dtype), [n, count, whole, tile.NR, *D, out, update, int(flat), *parameter]
+    record = [n, count, whole, tile.NR, *D, weights, out, update, int(flat), *parameter]
+    return compiled_task(_bias_gradients, dtype), record

@@ -208,25 +208,33 @@ class Plan:
         A[l-1] with examples as rows: (address, numbers from block to block of NR units, from example to example, and
         the latter in a last block of fewer units); `following` is that of `weight_gradients`.
         """
+        self.bias_gradients(tape, l, count, whole, D)
         n, k = self.units[l], self.units[l - 1]
-        place, row, column, group, jump = D
-        block = 0 if self.stored else optimizers.block(self.rule, self.dtype)
-        places = self.b[l - 1], self.m[2 * l - 1], self.v[2 * l - 1]
-        record = optimizers.update_record(*places, self.running, True)
-        flat = all(stride in (0, 1) for _, stride in places)
-        to_next = column if row == 1 else group + jump if jump else self.tile.NR
-        db = self.address["db"] + self.size * sum(self.units[1:l])
-        rows = place, row, to_next
-        tape.add(*bias_gradients(self.dtype, self.tile, n, count, whole, rows, db, record, flat, block))
         C = (self.address[f"dW{l}"], self.gradient_row(k)) if self.stored else self.W[l - 1][:2]
         record = optimizers.update_record(
             self.W[l - 1][:2], self.m[2 * l - 2], self.v[2 * l - 2], self.running, False
         )
         plain = self.rule == "sgd" and not self.clip_value and not self.stored
         task, record, scratch, room = weight_gradients(
-            self.dtype, self.tile, n, k, count, whole, threads, D, A, C, record, block, plain, following
+            self.dtype, self.tile, n, k, count, whole, threads, D, A, C, record, self.update, plain, following
         )
         tape.add(task, record, scratch=scratch, room=room)
+
+    def bias_gradients(self, tape, l, count, whole, D):
+        """db[l], as in `gradients`."""
+        place, row, column, group, jump = D
+        places = self.b[l - 1], self.m[2 * l - 1], self.v[2 * l - 1]
+        record = optimizers.update_record(*places, self.running, True)
+        flat = all(stride in (0, 1) for _, stride in places)
+        to_next = column if row == 1 else group + jump if jump else self.tile.NR
+        rows, db = (place, row, to_next), self.address["db"] + self.size * sum(self.units[1:l])
+        n = self.units[l]
+        tape.add(*bias_gradients(self.dtype, self.tile, n, count, whole, rows, db, record, flat, self.update))
+
+    @property
+    def update(self):
+        """The address of the block that steps parameters by their gradients, or 0 where these are stored."""
+        return 0 if self.stored else optimizers.block(self.rule, self.dtype)
 
     def finish(self, tape, threads, marks):
         """With the norm of all gradients: the sums it is made of, a pause, the updates."""

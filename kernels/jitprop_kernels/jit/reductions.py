@@ -88,79 +88,97 @@ def inner(x, y, n, one):
     return total
 
 
-@intrinsic
-def _panel_sums(typingctx, x, row, panel, count, rows, out, more, scale):
-    """out = scale times the sums of `count` columns of up to _TOGETHER rows of panels, plus `out` if `more`.
+def _summing_panels(weighted):
+    """An intrinsic: out = scale times the sums of `count` columns of up to _TOGETHER rows of panels.
 
+    Plus `out` if `more`. Where `weighted`, each number is multiplied by that of its column, at the address of `y`.
     Strides in bytes.
     """
-    signature = types.void(*[types.intp] * 7, scale)
 
-    def codegen(context, builder, signature, args):
-        x, row, panel, count, rows, out, more, scale = args
-        v = Vectors(builder, scale.type, vector_length(4 if isinstance(scale.type, ir.FloatType) else 8))
-        # In place of rows that are missing the last one is read again.
-        last, some = builder.sub(rows, I64(1)), map(I64, range(min(_TOGETHER, v.VL)))
-        places = [builder.select(builder.icmp_signed("<", i, last), i, last) for i in some]
-        places = [builder.add(x, builder.mul(place, row)) for place in places]
+    @intrinsic
+    def sums(typingctx, x, row, panel, y, count, rows, out, more, scale):
+        signature = types.void(*[types.intp] * 8, scale)
+        return signature, functools.partial(_emit_panel_sums, weighted)
 
-        def add(sums, offset, masks):
-            """Add the panel `offset` bytes on."""
-            added = []
-            for place, partial in zip(places, sums, strict=True):
-                vectors = [I64(j * v.VL * v.size) for j in range(NV)]
-                vectors = [builder.add(builder.add(place, offset), along) for along in vectors]
-                panel_sum = functools.reduce(builder.fadd, map(v.load, vectors, masks))
-                added.append(builder.fadd(partial, panel_sum))
-            return added
+    return sums
 
-        before, NR = builder.block, I64(NV * v.VL)
-        loop, whole, rest = (builder.append_basic_block(f"panels.{name}") for name in ("loop", "whole", "rest"))
-        part, end = (builder.append_basic_block(f"panels.{name}") for name in ("part", "end"))
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        left, offset = builder.phi(I64), builder.phi(I64)
-        sums = [builder.phi(v.type) for _ in places]
-        for phi, start in [(left, count), (offset, I64(0)), *((partial, v.zero) for partial in sums)]:
-            phi.add_incoming(start, before)
-        builder.cbranch(builder.icmp_signed(">=", left, NR), whole, part)
-        builder.position_at_end(whole)
-        values = [builder.sub(left, NR), builder.add(offset, panel), *add(sums, offset, [None] * NV)]
-        for phi, value in zip([left, offset, *sums], values, strict=True):
-            phi.add_incoming(value, whole)
-        builder.branch(loop)
-        builder.position_at_end(part)
-        builder.cbranch(builder.icmp_signed(">", left, I64(0)), rest, end)
-        builder.position_at_end(rest)
-        with_rest = add(sums, offset, [v.mask(left, j * v.VL) for j in range(NV)])
-        builder.branch(end)
-        builder.position_at_end(end)
-        totals = [builder.phi(v.type) for _ in places]
-        for phi, *values in zip(totals, sums, with_rest, strict=True):
-            for value, block in zip(values, (part, rest), strict=True):
-                phi.add_incoming(value, block)
-        mask, adding = v.mask(rows), v.splat(builder.icmp_unsigned("!=", more, I64(0)))
-        already = v.load(out, builder.and_(mask, adding))
-        v.store(v.fma(v.sums(totals), v.splat(scale), already), out, mask)
-        return context.get_dummy_value()
 
-    return signature, codegen
+def _emit_panel_sums(weighted, context, builder, signature, args):
+    x, row, panel, y, count, rows, out, more, scale = args
+    v = Vectors(builder, scale.type, vector_length(4 if isinstance(scale.type, ir.FloatType) else 8))
+    # In place of rows that are missing the last one is read again.
+    last, some = builder.sub(rows, I64(1)), map(I64, range(min(_TOGETHER, v.VL)))
+    places = [builder.select(builder.icmp_signed("<", i, last), i, last) for i in some]
+    places = [builder.add(x, builder.mul(place, row)) for place in places]
+    along = [I64(j * v.VL * v.size) for j in range(NV)]
+
+    def add(sums, offset, passed, masks):
+        """Add the panel `offset` bytes on, whose first column is the one `passed` bytes from the first of all."""
+        added = []
+        if weighted:
+            start = builder.add(y, passed)
+            factors = [v.load(builder.add(start, j), mask) for j, mask in zip(along, masks, strict=True)]
+        for place, partial in zip(places, sums, strict=True):
+            start = builder.add(place, offset)
+            vectors = [v.load(builder.add(start, j), mask) for j, mask in zip(along, masks, strict=True)]
+            if weighted:
+                for vector, factor in zip(vectors, factors, strict=True):
+                    partial = v.fma(vector, factor, partial)
+                added.append(partial)
+            else:
+                added.append(builder.fadd(partial, functools.reduce(builder.fadd, vectors)))
+        return added
+
+    before, NR = builder.block, I64(NV * v.VL)
+    loop, whole, rest = (builder.append_basic_block(f"panels.{name}") for name in ("loop", "whole", "rest"))
+    part, end = (builder.append_basic_block(f"panels.{name}") for name in ("part", "end"))
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    left, offset = builder.phi(I64), builder.phi(I64)
+    sums = [builder.phi(v.type) for _ in places]
+    for phi, start in [(left, count), (offset, I64(0)), *((partial, v.zero) for partial in sums)]:
+        phi.add_incoming(start, before)
+    passed = builder.mul(builder.sub(count, left), I64(v.size))
+    builder.cbranch(builder.icmp_signed(">=", left, NR), whole, part)
+    builder.position_at_end(whole)
+    values = [builder.sub(left, NR), builder.add(offset, panel), *add(sums, offset, passed, [None] * NV)]
+    for phi, value in zip([left, offset, *sums], values, strict=True):
+        phi.add_incoming(value, whole)
+    builder.branch(loop)
+    builder.position_at_end(part)
+    builder.cbranch(builder.icmp_signed(">", left, I64(0)), rest, end)
+    builder.position_at_end(rest)
+    with_rest = add(sums, offset, passed, [v.mask(left, j * v.VL) for j in range(NV)])
+    builder.branch(end)
+    builder.position_at_end(end)
+    totals = [builder.phi(v.type) for _ in places]
+    for phi, *values in zip(totals, sums, with_rest, strict=True):
+        for value, block in zip(values, (part, rest), strict=True):
+            phi.add_incoming(value, block)
+    mask, adding = v.mask(rows), v.splat(builder.icmp_unsigned("!=", more, I64(0)))
+    already = v.load(out, builder.and_(mask, adding))
+    v.store(v.fma(v.sums(totals), v.splat(scale), already), out, mask)
+    return context.get_dummy_value()
+
+
+_panel_sums, _weighted_panel_sums = _summing_panels(False), _summing_panels(True)
 
 
 @inlined
-def panel_sums(x, row, panel, count, NR, out, n, scale, one):
+def panel_sums(x, row, panel, y, count, NR, out, n, scale, one):
     """`scale` times the sums of `count` columns of n rows of panels, to `out`; panels are NR wide, strides in numbers.
 
-    A long sum is taken in pieces.
+    Where the address y is not 0, columns are multiplied by the numbers there. A long sum is taken in pieces.
     """
     size, together = size_of(one), min(_TOGETHER, NR // NV)
     for i in range(0, n, together):
         for e in range(0, count, PIECE):
-            place = x + (e // NR * panel + i * row) * size
-            _panel_sums(
-                place, row * size, panel * size, min(PIECE, count - e), min(together, n - i), out + i * size, e,
-                cast(scale, one),
-            )
+            place, terms, rows = x + (e // NR * panel + i * row) * size, min(PIECE, count - e), min(together, n - i)
+            target, factor = out + i * size, cast(scale, one)
+            if y == 0:
+                _panel_sums(place, row * size, panel * size, y, terms, rows, target, e, factor)
+            else:
+                _weighted_panel_sums(place, row * size, panel * size, y + e * size, terms, rows, target, e, factor)
 
 
 def _row_products(record, t, tasks, one):
