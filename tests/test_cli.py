@@ -21,6 +21,7 @@ from jitprop.optimizers import SGD, Adam
 from jitprop.readers import read_table
 from jitprop.tablemodel import TableModel
 
+COUNTS = "whole numbers above 0 with commas between them"
 FAST = ["--kernels", "vectorized", "--epochs", "3"]
 
 
@@ -185,7 +186,10 @@ def test_missing_values_and_unknown_categories(here, capsys):
     assert "'age' (1 of 60 rows), 'city' (1 of 60 rows)" in error and "--impute" in error
     assert not os.path.exists("model.jitprop")
     assert run("train", "gaps.csv", "--target", "fate", "--impute", "median", *FAST) == 0
-    assert "missing:" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"age: number, [^;]*; 1 missing, filled with \d", said)
+    assert re.search(r"city: category, [^;]*; 1 missing, filled with '\w+' ", said)
+    assert said.count("missing") == 2  # nothing of the columns that have all their values
     assert len(predictions(capsys, "model.jitprop", "gaps.csv")) == 61
     columns["city"][0] = "Paris"
     write_csv("new.csv", columns)
@@ -333,18 +337,19 @@ def test_held_out_rows_do_not_teach(table):
         (["--target", "fat"], "people.csv has no column 'fat'; did you mean 'fate'?"),
         (["--target", "fate", "--drop", "sity"], "has no column 'sity'; did you mean 'city'?"),
         (["--target", "city", "--task", "regression"], "line 2: target 'city' is"),
-        (["--target", "fate", "--activation", "swish"], "unknown activation 'swish'"),
         (["--target", "fate", "--loss", "poisson"], "loss 'poisson' does not fit output 'sigmoid'"),
-        (["--target", "fate", "--learning-rate", "0"], "learning_rate"),
-        (["--target", "fate", "--clip-value", "-1"], "clip_value of Adam must be a finite number above 0"),
-        (["--target", "fate", "--clip-norm", "nan"], "clip_norm of Adam must be a finite number above 0"),
         (["--target", "fate", "--batch-size", "49"], "--batch-size must be from 1 to 48, the rows to train on, got 49"),
-        (["--target", "fate", "--l2", "-1"], "l2"),
         (["--target", "fate", "-o", "none/model"], "none: no such directory"),
         (["--target", "fate", "-o", "."], ".: Is a directory"),
         (["--target", "fate", "-o", ""], "name of the file to write is empty"),
         (["--target", "fate", "--drop", "fate"], "--drop names the target 'fate'"),
-        (["--target", "fate", "--seed", "-1"], "seed must be from 0"),
+        (["--target", "fate", "--categorical", "fate"], "--categorical names the target 'fate'; --task multiclass"),
+        (
+            ["--target", "fate", "--drop", "age,city", "--categorical", "city"],
+            "--drop and --categorical both name 'city'",
+        ),
+        (["--target", "fate", "--drop", "age,city,member,income"], "learn from (--drop names all of them)"),
+        (["--target", "city", "--task", "binary"], "--task binary tells two classes apart, target 'city' has 3"),
     ],
 )
 def test_errors_of_train_are_one_line_and_leave_nothing(table, here, capsys, options, message):
@@ -355,10 +360,115 @@ def test_errors_of_train_are_one_line_and_leave_nothing(table, here, capsys, opt
     assert sorted(os.listdir(here)) == ["people.csv"]
 
 
-@pytest.mark.parametrize("option", ["learning-rate", "clip-value", "clip-norm"])
-def test_settings_of_the_optimizer_are_checked_before_the_data_are_read(here, capsys, option):
-    error = fails(capsys, "train", "none.csv", "--target", "fate", f"--{option}", "-1")
-    assert error.startswith(option.replace("-", "_")) and error.endswith("must be a finite number above 0, got -1.0")
+@pytest.mark.parametrize(
+    ("option", "values", "message"),
+    [
+        ("--learning-rate", ("-0.1", "0", "nan", "inf", "fast"), "must be a finite number above 0"),
+        ("--clip-value", ("-1",), "must be a finite number above 0"),
+        ("--clip-norm", ("0", "nan"), "must be a finite number above 0"),
+        ("--l2", ("-1", "inf", "much"), "must be a finite number from 0"),
+        ("--dropout", ("1", "-0.1", "nan"), "must be a number from 0 to below 1"),
+        ("--validation-fraction", ("1",), "must be a number from 0 to below 1"),
+        ("--epochs", ("0", "2.5"), "must be a whole number above 0"),
+        ("--early-stopping", ("5.5",), "must be a whole number above 0"),
+        ("--seed", ("-1", "x", str(2**63)), f"must be a whole number from 0 to {2**63 - 1}"),
+        ("--hidden", ("64,", "a", "8,0"), f"must be {COUNTS}, such as 64,32, or none"),
+        ("--drop", ("", ","), "must be names of columns with commas between them"),
+        ("--categorical", ("",), "must be names of columns with commas between them"),
+        ("--activation", ("", ","), "must be a name or names with commas between them"),
+    ],
+)
+def test_values_of_options_are_refused_with_what_is_accepted(here, capsys, option, values, message):
+    for value in values:
+        with pytest.raises(SystemExit) as caught:
+            run("train", "none.csv", "--target", "fate", f"{option}={value}")
+        assert caught.value.code == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error == f"jitprop train: error: argument {option}: {message}, got {value!r}"
+
+
+def test_names_that_are_unknown_are_refused_with_those_that_are_known(capsys):
+    for command in (["train", "none.csv", "--target", "fate"], ["gradcheck"]):
+        for option, message in {"--activation": "unknown activation 'swish'", "--loss": "unknown loss 'swish'"}.items():
+            with pytest.raises(SystemExit) as caught:
+                run(*command, option, "swish")
+            assert caught.value.code == 2
+            error = capsys.readouterr().err.splitlines()[-1]
+            assert error.startswith(f"jitprop {command[0]}: error: argument {option}: {message}; accepted: ")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--l2", "-1"), ("--seed", "-1"), ("--units", "3,"), ("--examples", "0")]
+)
+def test_gradcheck_refuses_the_same_values(capsys, option, value):
+    with pytest.raises(SystemExit) as caught:
+        run("gradcheck", option, value)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert caught.value.code == 2
+    assert error.startswith(f"jitprop gradcheck: error: argument {option}: must be ") and f"got {value!r}" in error
+
+
+def files_here(here):
+    return {file.name: file.read_bytes() for file in here.iterdir()}
+
+
+def test_no_output_replaces_what_is_read(table, here, capsys):
+    run("train", table, "--target", "fate", *FAST)
+    (here / "link").symlink_to(table)
+    (here / "to-model").symlink_to("model.jitprop")
+    capsys.readouterr()
+    before = files_here(here)
+    for output in (table, here / table, "link"):
+        error = fails(capsys, "train", table, "--target", "fate", "-o", output, *FAST)
+        assert error == f"-o {output} is the same file as DATA {table}, which it would replace; give another name"
+        error = fails(capsys, "predict", "model.jitprop", table, "-o", output)
+        assert error.startswith(f"-o {output} is the same file as DATA {table}, ")
+    for output in ("model.jitprop", "to-model"):
+        error = fails(capsys, "predict", "model.jitprop", table, "-o", output)
+        assert error.startswith(f"-o {output} is the same file as MODEL model.jitprop, ")
+    assert "is empty" in fails(capsys, "predict", "model.jitprop", table, "-o", "")
+    assert files_here(here) == before
+
+
+def test_a_model_replaces_a_model_and_nothing_else(table, here, capsys):
+    (here / "other.csv").write_text("precious")
+    before = files_here(here)
+    error = fails(capsys, "train", table, "--target", "fate", "-o", "other.csv", *FAST)
+    assert error.startswith("-o other.csv is there already and is not a jitprop model; give a new name")
+    assert files_here(here) == before
+    (here / "empty").touch()
+    for path in ("empty", "empty", "/dev/null"):
+        assert run("train", table, "--target", "fate", "-o", path, *FAST) == 0
+    assert TableModel.load("empty").target.name == "fate"
+
+
+def test_files_that_others_write_replace_neither_answers_nor_each_other(here, capsys):
+    (here / "mine.py").write_text("def dot(w, x):\n    return (w.T @ x)[0, 0]\n")
+    before = files_here(here)
+    for command, output, read in (
+        (["lesson", "step", "--check", "mine.py", "--html", "mine.py"], "--html", "--check"),
+        (["compare", "--bring", "mine.py", "--csv", "mine.py"], "--csv", "--bring"),
+        (["compare", "--json", "new", "--csv", "./new"], "--csv", "--json"),
+        (["lesson", "step", "--latex", "new", "--html", "new"], "--html", "--latex"),
+    ):
+        error = fails(capsys, *command)
+        assert error.startswith(f"{output} ") and f" is the same file as {read} " in error
+    assert files_here(here) == before
+
+
+def test_few_numbers_that_become_classes_are_told(here, capsys):
+    columns = people()
+    columns["rooms"] = [i % 5 for i in range(60)]
+    write_csv("homes.csv", columns)
+
+    def said(*options):
+        assert run("train", "homes.csv", *options, *FAST) == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    note = "note rooms: 5 different numbers, taken as classes; to predict a number: --task regression"
+    assert note in said("--target", "rooms")
+    for options in (["rooms", "--task", "multiclass"], ["rooms", "--task", "regression"], ["city"], ["fate"]):
+        assert "taken as classes" not in said("--target", *options)
 
 
 @pytest.mark.parametrize(
@@ -410,7 +520,24 @@ def test_a_model_needs_its_columns(table, capsys):
 
 def test_divergence_is_one_line(table, capsys):
     options = ["--optimizer", "sgd", "--learning-rate", "1e30", "--validation-fraction", "0", *FAST]
-    assert "cost" in fails(capsys, "train", table, "--target", "income", *options)
+    error = fails(capsys, "train", table, "--target", "income", *options)
+    assert error.startswith("training diverged: ") and "cost" in error
+    assert error.endswith("rate of 1e+30. Nothing is saved. Try a smaller --learning-rate, or --clip-norm 1.")
+    assert "standardize" not in error and not os.path.exists("model.jitprop")
+
+
+def test_one_epoch_and_no_memory(table, capsys, monkeypatch):
+    assert run("train", table, "--target", "fate", "--kernels", "vectorized", "--epochs", "1") == 0
+    assert "1 epoch of adam" in " ".join(capsys.readouterr().out.split())
+
+    errors = [MemoryError("Unable to allocate 1. TiB"), MemoryError()]
+
+    def fill(path):
+        raise errors.pop(0)
+
+    monkeypatch.setattr(train, "read_table", fill)
+    for message in ("not enough memory: Unable to allocate 1. TiB", "not enough memory"):
+        assert fails(capsys, "train", table, "--target", "fate") == message
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,16 @@ def test_threads_are_what_they_were_afterwards():
     assert (ladder.rungs("dot"), rungs.get_num_threads()) == before
 
 
+@pytest.mark.parametrize(
+    ("count", "label"), [(128, "NumPy, BLAS: 128 threads"), (1, "NumPy, BLAS: 1 thread"), (None, "NumPy")]
+)
+def test_the_threads_of_numpys_products_are_told_where_they_are_known(monkeypatch, count, label):
+    monkeypatch.setattr(ladder, "blas_threads", lambda: count)
+    for task, expected in {"dot": label, "epoch": label, "relu": "NumPy", "softmax": "NumPy"}.items():
+        (step,) = ladder.climb(task, 8, only=("numpy",), seconds=0.0)
+        assert step.label == expected and len(step.label) <= report.LABEL
+
+
 def test_without_numba_there_are_python_and_numpy(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert ladder.rungs("logistic") == ("loops", "one_loop", "numpy")

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from jitprop import cli
+from jitprop.tables import MISSING
+from jitprop.targets import FEW
 from jitprop_kernels.jit import compiling
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,3 +93,12 @@ def test_drawings_are_well_formed_and_used(drawing: Path):
     root = ElementTree.parse(drawing).getroot()
     assert root.tag == "{http://www.w3.org/2000/svg}svg" and root.find("{http://www.w3.org/2000/svg}title") is not None
     assert any(f"({drawing.relative_to(DOCS).as_posix()})" in page.read_text(encoding="utf-8") for page in PAGES)
+
+
+def test_the_page_says_what_is_missing_and_how_many_numbers_are_classes(capsys):
+    page = (DOCS / "guide" / "commandline.md").read_text(encoding="utf-8")
+    assert [word for word in MISSING - {""} if f"`{word}`" not in page] == []
+    assert f"at most {FEW} different whole numbers" in page
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--help"])
+    assert f"at most {FEW} different whole numbers" in " ".join(capsys.readouterr().out.split())

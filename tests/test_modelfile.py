@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import stat
+import zlib
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jitprop import modelfile
-from jitprop.files import check_writable, replacing
-from jitprop.modelfile import ModelFileError, read, write
+from jitprop.files import check_writable, replacing, same_file
+from jitprop.modelfile import ModelFileError, is_model, read, write
 
 TENSORS = {
     "W1": np.array([[1.5, -0.0], [np.nan, np.inf]], np.float32),
@@ -60,8 +61,9 @@ def test_layout_is_that_of_safetensors(path):
     raw = path.read_bytes()
     length = int.from_bytes(raw[:8], "little")
     assert length % 8 == 0
+    checksum = str(zlib.crc32(b'{"k": 1}' + raw[8 + length :]))
     assert json.loads(raw[8 : 8 + length]) == {
-        "__metadata__": {"jitprop_format": "1", "jitprop": '{"k": 1}'},
+        "__metadata__": {"jitprop_format": "1", "jitprop_crc32": checksum, "jitprop": '{"k": 1}'},
         "W": {"dtype": "F32", "shape": [1, 2], "data_offsets": [8, 16]},
         "n": {"dtype": "I64", "shape": [1], "data_offsets": [0, 8]},
     }
@@ -176,6 +178,18 @@ def test_every_truncation_is_noticed(path):
             read(path)
 
 
+def test_every_bit_that_flips_in_the_data_or_in_the_metadata_is_noticed(path):
+    write(path, {"W": np.ones((2, 2)), "n": np.arange(2, dtype=np.int64)}, {"mean": 1.25})
+    whole = path.read_bytes()
+    data, text = len(whole) - 48, whole.index(b"1.25")
+    for place in (*range(data, len(whole)), text, text + 2):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(ModelFileError, match="damaged: what it holds is not what was written"):
+            read(path)
+
+
 @given(st.data())
 def test_damage_is_an_error_or_a_model(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("damaged") / "model.jitprop"
@@ -196,6 +210,34 @@ def test_pickles_are_never_loaded(path, monkeypatch):
     np.savez(path.with_suffix(".npz"), W=np.array([{}], object))
     with pytest.raises(ModelFileError, match="NPZ"):
         read(path.with_suffix(".npz"))
+
+
+def test_what_says_that_it_is_a_model_is_one_damaged_or_newer(path):
+    write(path, TENSORS, METADATA)
+    whole = path.read_bytes()
+    for content in (whole, whole[:-1], whole.replace(b'format":"1"', b'format":"9"')):
+        path.write_bytes(content)
+        assert is_model(path)
+    for case in ("empty file", "text", "pickle", "zip", "header cut", "other program", "metadata not strings"):
+        path.write_bytes(WRONG[case][0])
+        assert not is_model(path)
+
+
+def test_what_is_no_path_is_told_by_name():
+    for call in (lambda: read(None), lambda: write(5, {}, {}), lambda: check_writable(None)):
+        with pytest.raises(TypeError, match="^path must be a path, got (NoneType|int)$"):
+            call()
+
+
+def test_one_file_is_recognized_by_all_its_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "link").symlink_to("a")
+    os.link("a", "twin")
+    for other in ("a", "./a", tmp_path / "a", "link", "twin"):
+        assert same_file("a", other)
+    assert same_file("new", tmp_path / "new")
+    assert not same_file("a", "new") and not same_file("/dev/null", "/dev/null")
 
 
 def test_missing_file_directory_and_pipe(tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from jitprop import SGD, Adam, ModelFileError, Network, modelfile
+from jitprop.trace import trace
 from jitprop_kernels import vectorized
 
 RNG = np.random.default_rng(0)
@@ -227,6 +228,27 @@ def test_a_network_that_could_not_be_loaded_is_not_saved(tmp_path):
 def test_metadata_that_cannot_be_saved(tmp_path, metadata, message):
     with pytest.raises(TypeError, match=message):
         network().save(tmp_path / "model", metadata=metadata)
+
+
+def test_a_seed_is_checked_where_it_is_set():
+    net = network()
+    for value, error, message in (
+        ("x", TypeError, "seed must be an int, got str"),
+        (None, TypeError, "seed must be an int, got NoneType"),
+        (-1, ValueError, "seed must be from 0 to"),
+        (2**63, ValueError, "seed must be from 0 to"),
+    ):
+        with pytest.raises(error, match=message):
+            net.seed = value
+    assert net.seed == 3
+    net.seed = np.int64(4)
+    assert [type(one.seed) is int and one.seed for one in (net, net.copy(), pickle.loads(pickle.dumps(net)))] == [4] * 3
+
+
+def test_a_path_that_is_none_is_named():
+    for call in (network().save, Network.load, trace(network(), X, LABELS).save):
+        with pytest.raises(TypeError, match="path must be a path, got NoneType"):
+            call(None)
 
 
 @pytest.mark.parametrize("name", ["seed", "epochs_trained", "steps_trained", "optimizer_steps"])

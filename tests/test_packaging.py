@@ -22,7 +22,7 @@ RUN_TIME = {"numpy", "numba", "llvmlite"}  # llvmlite comes with Numba
 # "__init__" stands where its re-exports put it: what is above may say `from jitprop import Network`.
 LAYERS = (
     "cli __main__ commands",
-    "compare lessons ladder rungs compiledloops parallelloops exercises demo info plots textplots",
+    "compare lessons ladder rungs blas compiledloops parallelloops exercises demo info plots textplots",
     "datasets tablemodel targets encoding preprocessing readers tables",
     "distributed",
     "sklearn gradcheck trace",

@@ -400,7 +400,8 @@ def test_the_task_can_be_chosen(file):
         ("y\n1\n\n1\n", {}, "target 'y' is '1' in every row"),
         ("y\n1.5\n1.5\n", {}, "target 'y' is '1.5' in every row"),
         ("y,x\n1,1\n,2\n2,3\n", {}, "target 'y' is missing in 1 of 3 rows"),
-        ("y\na\nb\nc\n", {"task": "binary"}, "sigmoid tells two classes apart, target 'y' has 3"),
+        ("y\na\nb\nc\n", {"task": "binary"}, "--task binary tells two classes apart, target 'y' has 3: use multiclass"),
+        ("y\na\nb\nc\n", {"output": "sigmoid"}, "--output sigmoid tells .* apart, target 'y' has 3: use softmax"),
         ("y\na\nb\nc\n", {"task": "regression"}, "line 2: target 'y' is 'a', a regression needs numbers"),
         ("y\na\nb\n", {"task": "regression", "output": "sigmoid"}, "does not fit"),
         ("y\na\nb\n", {"task": "guess"}, "unknown task 'guess'"),
@@ -431,6 +432,10 @@ def test_targets_survive_json_and_damage_is_refused():
     for change in ({"labels": [1]}, {"scale": 0}, {"offset": None}, {"name": 3}, {"other": 1}):
         with pytest.raises(ModelFileError, match="damaged"):
             Target.from_dict(target.to_dict() | change)
+
+
+def test_classes_stand_in_quotes_where_it_is_hard_to_see_where_one_ends():
+    assert Target("y", ("a-b", "New York", "x,y", "no")).describe() == "4 classes: a-b, 'New York', 'x,y', no"
 
 
 def test_known_values_are_those_of_the_column_or_nothing(file):

@@ -18,10 +18,12 @@ from jitprop import modelfile, steps
 from jitprop.callbacks import Callback, EarlyStopping
 from jitprop.checkpoints import Checkpoint
 from jitprop.examples import split
+from jitprop.gradcheck import gradcheck
 from jitprop.modelfile import ModelFileError
 from jitprop.network import Network
 from jitprop.optimizers import SGD, Adam, AdamW, RMSProp
 from jitprop.schedules import Cosine, Step, WarmUp
+from jitprop.trace import trace
 from jitprop.training import DivergenceError, fit
 from jitprop_kernels import vectorized
 
@@ -62,6 +64,12 @@ def test_help_says_what_the_parameters_are():
     assert [p.default for p in ours.parameters.values()] == [p.default for p in inner.parameters.values()]
     assert all(f"\n{title}\n---" in text for title in ("Parameters", "Returns", "Raises", "Notes"))
     assert "Network.fit" in fit.__doc__
+
+
+@pytest.mark.parametrize("function", [Network, *filter(inspect.isfunction, vars(Network).values()), gradcheck, trace])
+def test_help_names_what_is_like_an_array(function):
+    """Without the twenty types that NumPy's ArrayLike stands for, which make a line of a thousand characters."""
+    assert "_SupportsArray" not in str(inspect.signature(function))
 
 
 # The same bits
@@ -421,7 +429,7 @@ def test_interrupted_steps_are_those_of_an_uninterrupted_run(data, monkeypatch):
     monkeypatch.setattr(steps, "GROWTH", 1)  # slices of one step
     net, counting = network(kernels=Failing(6 * 10 + 3)), network(kernels=Failing(6 * 10 + 1))
     for each in (net, counting):
-        with pytest.warns(RuntimeWarning, match="after 1 epochs and 3 of 7 steps"):
+        with pytest.warns(RuntimeWarning, match="after 1 epoch and 3 of 7 steps"):
             each.fit(*data, epochs=5, batch_size=8)
     assert net.steps_trained == 10
     assert_same(state(net), state(counting))
@@ -484,7 +492,7 @@ def test_interrupt_while_validating(data):
         raise KeyboardInterrupt
 
     net = network(kernels=types.SimpleNamespace(output_head=output_head))
-    with pytest.warns(RuntimeWarning, match="after 1 epochs"):
+    with pytest.warns(RuntimeWarning, match="after 1 epoch and"):
         history = net.fit(*data, epochs=3, batch_size=8, validation_data=data)
     assert len(history) == len(history.validation_cost) == net.epochs_trained == 1
     assert math.isnan(history.validation_cost[0])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from . import modelfile
 from .callbacks import Callback
 from .checks import Array, check_integer
+from .files import check_path
 from .history import History
 from .modelfile import ModelFileError
 from .optimizers import Optimizer
@@ -41,8 +42,7 @@ class Checkpoint:
     every: int = 1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.path, (str, os.PathLike)):
-            raise TypeError(f"path of Checkpoint must be a path, got {type(self.path).__name__}")
+        check_path(self.path, "path of Checkpoint")
         object.__setattr__(self, "every", check_integer("every of Checkpoint", self.every, 1))
 
 

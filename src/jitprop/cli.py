@@ -72,7 +72,7 @@ def _one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     if isinstance(error, MemoryError):
-        return f"not enough memory {error}".strip()
+        return f"not enough memory: {error}" if str(error) else "not enough memory"
     return " ".join(str(error).split()) or type(error).__name__
 
 

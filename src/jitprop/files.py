@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["check_writable", "replacing"]
+__all__ = ["check_path", "check_writable", "replacing", "same_file"]
 
 
 @contextmanager
@@ -30,6 +30,8 @@ def replacing(path: str | os.PathLike[str], text: bool = False) -> Iterator[IO[A
 
     Raises
     ------
+    TypeError
+        `path` is no path.
     OSError
         The directory does not exist or cannot be written, `path` is a directory, or the disk is full.
     """
@@ -68,7 +70,7 @@ def _replacing(path: str | os.PathLike[str], text: bool) -> Iterator[IO[Any]]:
 
 def _look(path: str | os.PathLike[str]) -> tuple[Path, os.stat_result | None]:
     """Where `path` leads, and what is there; None for nothing, OSError for a directory."""
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(check_path(path)))
     try:
         status = os.stat(target)
     except FileNotFoundError:
@@ -100,9 +102,23 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def check_path(path: Any, name: str = "path") -> str:
+    """`path` as a string, refusing what is no path; `name` is what errors call it."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path, got {type(path).__name__}")
+    return str(os.fspath(path))
+
+
+def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
+    """Whether two paths lead to one file, there already or not; a device, such as a terminal, can serve both."""
+    if os.path.exists(a) and os.path.exists(b):
+        return os.path.isfile(a) and os.path.samefile(a, b)
+    return os.path.realpath(a) == os.path.realpath(b)
+
+
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise the OSError now that writing `path` would raise after the work is done."""
-    if not os.fspath(path):
+    if not check_path(path):
         raise FileNotFoundError(errno.ENOENT, "the name of the file to write is empty")
     target, status = _look(path)
     if not target.parent.is_dir():

@@ -10,6 +10,8 @@ smaller step; what still has a kink then stands on it: those entries are told an
 is widened for them.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,6 +1,5 @@
 """What this machine is and what jitprop makes of it: processor, vectors, threads, peak, versions, cache."""
 
-import importlib
 import importlib.metadata
 import os
 import platform
@@ -17,6 +16,7 @@ from jitprop_kernels.jit.compiling import get_num_threads, parallel_region
 from jitprop_kernels.jit.processor import has_fma, vector_bits
 
 from . import __version__
+from .blas import blas_threads
 
 __all__ = ["gather", "headline", "processor_name"]
 
@@ -49,18 +49,6 @@ def blas() -> str:
     found: Any = np.show_config(mode="dicts")
     build = found.get("Build Dependencies", {}).get("blas", {})
     return f"{build.get('name', 'unknown')} {build.get('version', '')}".strip()
-
-
-def blas_threads() -> int | None:
-    """The threads of NumPy's matrix products, if threadpoolctl, which comes with scikit-learn, can tell."""
-    try:
-        threadpoolctl = importlib.import_module("threadpoolctl")
-    except ImportError:
-        return None
-    # scikit-learn and SciPy may bring a BLAS of their own.
-    pools = [pool for pool in threadpoolctl.threadpool_info() if pool.get("user_api") == "blas"]
-    own = [pool for pool in pools if "numpy" in str(pool.get("filepath"))] or pools
-    return int(own[0]["num_threads"]) if own else None
 
 
 def held_back() -> list[str]:

@@ -25,6 +25,7 @@ import numpy as np
 from jitprop_kernels import vectorized
 from jitprop_kernels.doors import plain
 
+from .blas import blas_threads
 from .rungs import RUNGS, TASKS, Task, available, call, compile_seconds, function, rungs, threads
 
 __all__ = [
@@ -191,13 +192,19 @@ def _first(
     return _First(*calls[0], compile_seconds() - compiling, part, arguments, agrees)
 
 
+def _threads(count: int | None) -> str:
+    return f"{count} thread{'s' if count != 1 else ''}"
+
+
 def _step(
     task: Task, rung: str, label: str, does: Callable[..., Any], size: int, first: _First, seconds: float
 ) -> Step:
     with threads(rung) as count:
         runs = _time(lambda: does(*first.arguments), seconds)
     if rung in ("prange", "jit"):
-        label = f"{label}, {count} thread{'s' if count != 1 else ''}"
+        label = f"{label}, {_threads(count)}"
+    elif rung == "numpy" and task.products and (products := blas_threads()) is not None:
+        label = f"{label}, BLAS: {_threads(products)}"
     runs = tuple(run * size / first.part for run in runs)
     # What the first call left of the size, it would have done as the others do.
     beginning = first.seconds + statistics.median(runs) * (1 - first.columns / size)

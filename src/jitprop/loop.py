@@ -39,11 +39,14 @@ class DivergenceError(RuntimeError):
     ----------
     history : History
         The epochs that were completed.
+    cause : str
+        What happened, without the advice that follows in the message.
     """
 
-    def __init__(self, message: str, history: History | None = None) -> None:
+    def __init__(self, message: str, history: History | None = None, cause: str | None = None) -> None:
         super().__init__(message)
         self.history = History() if history is None else history
+        self.cause = message if cause is None else cause
 
 
 class Training:
@@ -183,8 +186,9 @@ class Training:
 
     def _interrupted(self) -> str:
         epochs, step = divmod(self.steps.position, self.steps.per_epoch)
+        whole = f"{epochs} epoch{'' if epochs == 1 else 's'}"
         return (
-            f"training was interrupted after {epochs} epochs and {step} of {self.steps.per_epoch} steps; "
+            f"training was interrupted after {whole} and {step} of {self.steps.per_epoch} steps; "
             "the network is as it was then and can be used and trained"
         )
 
@@ -197,9 +201,13 @@ class Training:
         epoch, step = divmod(failed if cost is not None else max(failed - 1, 0), steps.per_epoch)
         what = "a parameter or an average of the optimizer" if cost is None else f"the cost ({cost})"
         rate = steps.rates(steps.position, 1)[0]
-        raise DivergenceError(
+        cause = (
             f"training diverged: in epoch {epoch + 1}, step {step + 1} of {steps.per_epoch}, {what} "
-            f"is not finite, at a learning rate of {rate:g}. The network has the last finite parameters. "
+            f"is not finite, at a learning rate of {rate:g}"
+        )
+        raise DivergenceError(
+            f"{cause}. The network has the last finite parameters. "
             "Try a smaller learning rate, or standardize the rows of X.",
             self.history,
+            cause,
         )

@@ -2,8 +2,9 @@
 
 A file is the length of its header (8 bytes, little-endian), the header (JSON: for every tensor its dtype,
 shape and place in the data; the strings of ``__metadata__``), and the data, tensor after tensor without gaps.
-What jitprop adds is in two of those strings: ``jitprop_format``, the version of what it means, and
-``jitprop``, a JSON object. Any program that reads safetensors reads the arrays; the layout is described at
+What jitprop adds is in three of those strings: ``jitprop_format``, the version of what it means;
+``jitprop``, a JSON object; ``jitprop_crc32``, the CRC-32 of that object's text and of the data, in decimal,
+without which a file is read too. Any program that reads safetensors reads the arrays; the layout is described at
 https://huggingface.co/docs/safetensors/index#format.
 
 A file is data of unknown origin: everything its header says is checked against the size of the file before
@@ -14,14 +15,15 @@ import json
 import math
 import os
 import stat
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Mapping
 from typing import IO, Any
 
 import numpy as np
 
-from .files import replacing
+from .files import check_path, replacing
 
-__all__ = ["FORMAT", "ModelFileError", "read", "write"]
+__all__ = ["FORMAT", "ModelFileError", "is_model", "read", "write"]
 
 FORMAT = 1  # raised when a reader of the number before would misunderstand the file
 DTYPES: dict[str, np.dtype] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
@@ -57,7 +59,7 @@ def write(
     Raises
     ------
     TypeError
-        A tensor is not an array of those dtypes, or `metadata` holds what JSON cannot say.
+        `path` is no path, a tensor is not an array of those dtypes, or `metadata` holds what JSON cannot say.
     ValueError
         A name is empty or reserved, or a number in `metadata` is not finite.
     OSError
@@ -75,7 +77,9 @@ def write(
     for name in placed:
         begin, end = end, end + arrays[name].nbytes
         offsets[name] = [begin, end]
-    header: dict[str, Any] = {"__metadata__": {"jitprop_format": str(FORMAT), "jitprop": description}}
+    checksum = str(_checksum(description, (arrays[name] for name in placed)))
+    strings = {"jitprop_format": str(FORMAT), "jitprop_crc32": checksum, "jitprop": description}
+    header: dict[str, Any] = {"__metadata__": strings}
     for name, array in arrays.items():
         header[name] = {
             "dtype": NAMES[array.dtype],
@@ -91,6 +95,14 @@ def write(
         file.write(head)
         for name in placed:
             file.write(arrays[name].data)
+
+
+def _checksum(description: str, arrays: Iterable[np.ndarray]) -> int:
+    """The CRC-32 of what stands in a file: the text of the description, and the arrays in the order of the data."""
+    checksum = zlib.crc32(description.encode("utf-8", "surrogatepass"))
+    for array in arrays:
+        checksum = zlib.crc32(array.astype(array.dtype.newbyteorder("<"), copy=False).data, checksum)
+    return checksum
 
 
 def _check_keys(metadata: Mapping[str, Any]) -> None:
@@ -134,28 +146,45 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
 
     Raises
     ------
+    TypeError
+        `path` is no path.
     ModelFileError
-        The file is not a jitprop model, is damaged or truncated, or is of a newer format.
+        The file is not a jitprop model, is of a newer format, or is truncated or damaged: every part of it is
+        checked against the others, and all values against the checksum.
     OSError
         The file does not exist or cannot be read.
     """
-    path = os.fspath(path)
+    path = check_path(path)
     with open(path, "rb", opener=_open_without_waiting) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ModelFileError(f"{path}: not a jitprop model: not a regular file")
         try:
             header, size = _read_header(file, status.st_size)
-            metadata = _metadata(header.pop("__metadata__", None))
+            strings = header.pop("__metadata__", None)
+            metadata = _metadata(strings)
             places = {name: _place(name, entry) for name, entry in header.items()}
             _check_cover(places, size)
             # In the order of the header, whatever that of the data.
             tensors = dict.fromkeys(places, np.empty(0))
-            for name, (dtype, shape, _, _) in sorted(places.items(), key=lambda item: item[1][2:]):
+            in_data = sorted(places.items(), key=lambda item: item[1][2:])
+            for name, (dtype, shape, _, _) in in_data:
                 tensors[name] = _read_tensor(file, name, dtype, shape)
+            _check_sum(strings, [tensors[name] for name, _ in in_data])
         except ModelFileError as error:
             raise ModelFileError(f"{path}: {error}") from None
     return tensors, metadata
+
+
+def is_model(path: str | os.PathLike[str]) -> bool:
+    """Whether a file says that it is a jitprop model, of whatever version, and whole or damaged behind its header."""
+    with open(path, "rb", opener=_open_without_waiting) as file:
+        try:
+            header, _ = _read_header(file, os.fstat(file.fileno()).st_size)
+        except ModelFileError:
+            return False
+    strings = header.get("__metadata__")
+    return isinstance(strings, dict) and "jitprop_format" in strings
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
@@ -222,6 +251,12 @@ def _metadata(strings: Any) -> dict[str, Any]:
             f"written by a newer jitprop: format {version}, this version reads up to {FORMAT}; update jitprop"
         )
     return _parse(strings["jitprop"], "metadata")
+
+
+def _check_sum(strings: dict[str, str], arrays: Iterable[np.ndarray]) -> None:
+    stored = strings.get("jitprop_crc32")  # absent from files of versions that did not write it
+    if stored is not None and stored != str(_checksum(strings["jitprop"], arrays)):
+        raise ModelFileError("damaged: what it holds is not what was written, by its checksum")
 
 
 def _whole(value: Any) -> bool:

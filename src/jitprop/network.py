@@ -1,5 +1,7 @@
 """The L-layer fully connected network: its parameters, what it computes, and where it is kept."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,13 +13,13 @@ from jitprop_kernels import composition
 
 from . import passes, training
 from .architecture import Architecture, Shapes
-from .checks import Array, as_inputs, check_inputs, check_integer, check_sample_weight, check_targets
+from .checks import Array, as_inputs, check_inputs, check_sample_weight, check_targets
 from .history import History
 from .initialization import initialize
 from .kernelsets import KERNEL_SETS, KernelSet
 from .optimizers import Optimizer
 from .parameters import Parameters
-from .storage import MAX_SEED, Stored
+from .storage import Stored
 
 __all__ = ["KERNEL_SETS", "Network"]
 
@@ -99,10 +101,7 @@ class Network(Stored):
         kernels: Any = "jit",
     ) -> None:
         self.architecture = Architecture.build(units, activation, output, loss, l2, dropout, dtype)
-        if seed is None:
-            self.seed = int(np.random.SeedSequence().generate_state(1)[0])
-        else:
-            self.seed = check_integer("seed", seed, 0, MAX_SEED)
+        self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self.kernel_set = KernelSet(kernels)
         self._parameters = Parameters(self.architecture)
         initialize(self._parameters.arrays, self.architecture, initialization, self.seed)

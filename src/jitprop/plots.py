@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .files import replacing
+from .files import check_path, replacing
 from .network import Network
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def picture_format(path: str | os.PathLike[str]) -> str:
         matplotlib is not installed.
     """
     accepted = new_figure()[0].canvas.get_supported_filetypes()
-    format = os.path.splitext(os.fspath(path))[1].removeprefix(".").lower() or "png"
+    format = os.path.splitext(check_path(path))[1].removeprefix(".").lower() or "png"
     if format not in accepted:
         raise ValueError(
             f"{os.fspath(path)}: unknown kind of picture {format!r}; accepted: {', '.join(sorted(accepted))}"

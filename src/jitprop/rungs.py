@@ -47,6 +47,7 @@ class Task(NamedTuple):
     longest: int  # terms of the longest sum of fixed length: what rounding may grow to
     least: int = 1  # the smallest part that loops are extrapolated from
     unit: str = "examples"
+    products: bool = True  # of matrices or vectors, which NumPy leaves to its BLAS and the threads of that
 
 
 # The tasks
@@ -98,7 +99,7 @@ TASKS = {
              (1, 4, 16, 64, 209), 12288),
         Task("matmul", "Z = W A_prev + b, 784 inputs, 128 units", "linear_forward", _matmul, 512,
              (1, 2, 8, 32, 128, 512), 784),
-        *(Task(name, f"{name} of 100 units", name, _elements, 1024, _COLUMNS, 100)
+        *(Task(name, f"{name} of 100 units", name, _elements, 1024, _COLUMNS, 100, products=False)
           for name in (*contract.ACTIVATIONS, "softmax")),
         Task("backward", "backward of a relu layer, 784 inputs, 128 units", "layer_backward", _backward, 512,
              (1, 2, 8, 32, 128, 512), 128),

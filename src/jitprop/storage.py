@@ -33,13 +33,22 @@ class Stored:
     architecture: Architecture
     parameters: Parameters
     kernel_set: KernelSet
-    seed: int
     epochs_trained: int
     steps_trained: int
     optimizer_steps: int
     optimizer: Optimizer | None
     optimizer_state: list[list[Array]]
     metadata: dict[str, Any]
+
+    @property
+    def seed(self) -> int:
+        """Fixes shuffles and dropout masks, from 0 to 2**63 - 1; that of initialization, if it was not assigned."""
+        return int(self.__dict__["seed"])
+
+    @seed.setter
+    def seed(self, value: int) -> None:
+        # Under its own name, so that copies and pickles, which take the dict as it is, need not know.
+        self.__dict__["seed"] = check_integer("seed", value, 0, MAX_SEED)
 
     def copy(self) -> Self:
         """An independent network with the same values and optimizer state; trained alike, both stay equal."""
@@ -63,7 +72,7 @@ class Stored:
         Raises
         ------
         TypeError, ValueError
-            `metadata` is more than JSON can say, or a parameter or average is not finite.
+            `path` is no path, `metadata` is more than JSON can say, or a parameter or average is not finite.
         OSError
             The file cannot be written.
         """
@@ -110,6 +119,8 @@ class Stored:
 
         Raises
         ------
+        TypeError
+            `path` is no path.
         ModelFileError
             The file is not a model, is damaged, or its parts do not fit each other.
         OSError

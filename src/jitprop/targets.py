@@ -59,7 +59,7 @@ class Target:
         """The task, for a person."""
         if not self.labels:
             return "regression"
-        shown = ", ".join(self.labels[:8]) + (", ..." if len(self.labels) > 8 else "")
+        shown = ", ".join(map(_quoted, self.labels[:8])) + (", ..." if len(self.labels) > 8 else "")
         return f"{len(self.labels)} classes: {shown}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -89,8 +89,8 @@ def decide(
 ) -> tuple[Target, str, np.ndarray]:
     """Infer the task from the target column, or take the one that is asked for.
 
-    Two different values are two classes, few texts or whole numbers are classes, other numbers are a
-    regression.
+    Two different values are two classes. Texts are classes, and so are at most `FEW` different whole numbers,
+    if they are no more than half as many as the rows; other numbers are a regression.
 
     Parameters
     ----------
@@ -128,8 +128,9 @@ def decide(
     if classes:
         labels, indices = _classes(table, column)
         if output == "sigmoid" and len(labels) > 2:
+            option, other = ("--output sigmoid", "softmax") if task is None else ("--task binary", "multiclass")
             raise ValueError(
-                f"{table.source}: sigmoid tells two classes apart, target {name!r} has {len(labels)}"
+                f"{table.source}: {option} tells two classes apart, target {name!r} has {len(labels)}: use {other}"
             )
         return Target(name, labels), output, indices
     numbers, wrong = column.numbers()
@@ -149,6 +150,11 @@ def decide(
             f"{table.source}, {table.place(row)}: {asked} cannot reach target {name!r} {numbers[row]:g}"
         )
     return Target(name), output, numbers
+
+
+def _quoted(label: str) -> str:
+    """The label, in quotes where it would be hard to tell where it ends."""
+    return repr(label) if "," in label or any(map(str.isspace, label)) else label
 
 
 def _infer(table: Table, column: Column) -> str:

@@ -1,5 +1,7 @@
 """One step of training written out: every array of a forward and a backward pass, and the update."""
 
+from __future__ import annotations
+
 import html
 import os
 import textwrap
@@ -12,7 +14,7 @@ import numpy.typing as npt
 from jitprop_kernels.contract import ACTIVATIONS, parse
 
 from .checks import Array, check_inputs, check_number, check_sample_weight, check_targets
-from .files import replacing
+from .files import check_path, replacing
 from .network import Network
 from .notation import WIDTH, html_formula, html_value, latex_formula, latex_text, latex_value, text_value
 from .passes import penalty, total_weight
@@ -147,7 +149,7 @@ class Trace:
         OSError
             The file cannot be written.
         """
-        ending = os.path.splitext(os.fspath(path))[1].lower()
+        ending = os.path.splitext(check_path(path))[1].lower()
         kind = kind or {".tex": "latex", ".html": "html", ".htm": "html"}.get(ending, "text")
         kinds: dict[str, Callable[[], str]] = {
             "text": lambda: f"{self}\n", "latex": self.latex, "html": self.html,

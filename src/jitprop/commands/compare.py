@@ -7,10 +7,9 @@ from typing import Any
 
 from ..compare import GROUPS, Budget, bring, chosen, measure
 from ..compare.budget import DRAWING, MINUTE
-from ..files import check_writable
 from ..ladder import TASKS, compile_seconds
 from ..plots import new_figure
-from .options import names
+from .options import check_outputs, names
 
 __all__ = ["add"]
 
@@ -49,9 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     from .. import info  # imports Numba, as do the reports, which name its version
     from ..compare import report
 
-    for path in (arguments.json, arguments.csv, arguments.plot):
-        if path is not None:
-            check_writable(path)
+    outputs = {f"--{name}": getattr(arguments, name) for name in ("json", "csv", "plot")}
+    check_outputs(outputs, {"--bring": arguments.bring})
     if arguments.plot is not None:
         _check_picture(arguments.plot)
     chosen(arguments.only, arguments.quick, None)  # a name that is wrong is told before anything is checked
@@ -63,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     computations = chosen(arguments.only, arguments.quick, brought)
     started, compiled = time.perf_counter(), compile_seconds()
     budget = Budget(computations, MINUTE - (DRAWING if arguments.plot is not None else 0))
-    curves = any(path is not None for path in (arguments.json, arguments.csv, arguments.plot))
+    curves = any(path is not None for path in outputs.values())
     print(info.headline())
     if warning := report.busy():
         print(textwrap.fill(warning, 80))

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..gradcheck import gradcheck
 from ..network import KERNEL_SETS, Network
-from .options import count, names, single, units
+from .options import activations, count, loss, seed, single, units, weight
 
 __all__ = ["add"]
 
@@ -32,19 +32,19 @@ def add(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--activation",
-        type=names,
+        type=activations,
         default=["tanh"],
         metavar="NAME",
         help="of the hidden layers, one or one for each (default: tanh)",
     )
     parser.add_argument("--output", choices=OUTPUTS, default="sigmoid", help="(default: sigmoid)")
-    parser.add_argument("--loss", metavar="NAME", help="the natural one for the output by default")
-    parser.add_argument("--l2", type=float, default=0.0, metavar="X", help="weight penalty (default: 0)")
+    parser.add_argument("--loss", type=loss, metavar="NAME", help="the natural one for the output by default")
+    parser.add_argument("--l2", type=weight, default=0.0, metavar="X", help="weight penalty (default: 0)")
     parser.add_argument("--examples", type=count, default=7, metavar="M", help="(default: 7)")
     parser.add_argument(
         "--directions", type=count, metavar="K", help="along K random directions instead of every entry"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="(default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="(default: 0)")
     parser.add_argument("--kernels", choices=KERNEL_SETS, default="jit", help="what computes (default: jit)")
 
 

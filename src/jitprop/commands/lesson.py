@@ -7,7 +7,7 @@ import textwrap
 from typing import Any
 
 from .. import lessons, plots
-from ..files import check_writable
+from .options import check_outputs
 
 __all__ = ["add"]
 
@@ -47,13 +47,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         if not hasattr(lesson, "draw"):
             raise ValueError(f"the lesson {name!r} has no picture")
-        check_writable(arguments.plot)
         plots.picture_format(arguments.plot)
     documents = {kind: path for kind in ("latex", "html") if (path := getattr(arguments, kind)) is not None}
-    for kind, path in documents.items():
+    for kind in documents:
         if not hasattr(lesson, "example"):
             raise ValueError(f"--{kind} is for the lesson 'step', got {name!r}")
-        check_writable(path)
+    outputs = {"--plot": arguments.plot} | {f"--{kind}": path for kind, path in documents.items()}
+    check_outputs(outputs, {"--check": arguments.check})
     right = True
     if arguments.check is not None:
         report = lessons.check(name, arguments.check)

@@ -7,12 +7,13 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..files import check_writable, replacing
+from ..files import replacing
 from ..network import KERNEL_SETS
 from ..readers import read_table
 from ..tablemodel import Predictions, TableModel
 from ..tables import Table, listing
 from ..targets import known_values
+from .options import check_outputs
 
 __all__ = ["add"]
 
@@ -43,14 +44,13 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Load, read, predict, write."""
-    if arguments.output:
-        check_writable(arguments.output)
+    check_outputs({"-o": arguments.output}, {"MODEL": arguments.model, "DATA": arguments.data})
     model = TableModel.load(arguments.model, kernels=arguments.kernels)
     if arguments.probabilities and not model.target.labels:
         raise ValueError("--probabilities needs a model of classes, this one is a regression")
     table = read_table(arguments.data)
     predictions = model.predict(table, arguments.unknown == "ignore")
-    if arguments.output:
+    if arguments.output is not None:
         with replacing(arguments.output, text=True) as file:
             _write(file, model, predictions, arguments.probabilities)
     else:

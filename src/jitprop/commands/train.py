@@ -1,6 +1,7 @@
 """``jitprop train data.csv --target y``: train on a person's table and save what was learned."""
 
 import argparse
+import os
 import sys
 import time
 from typing import Any
@@ -9,17 +10,31 @@ import numpy as np
 
 from ..callbacks import EarlyStopping
 from ..encoding import encode
-from ..files import check_writable
 from ..history import History
 from ..kernelsets import compile_seconds
+from ..modelfile import is_model
 from ..network import Network
 from ..optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
 from ..preprocessing import IMPUTATIONS, doubtful, learn_features
 from ..readers import read_table
 from ..tablemodel import TableModel
-from ..tables import Table
-from ..targets import TASKS, Target, decide, split
-from .options import add_kernels, add_network, as_columns, columns, count, fields, share, single
+from ..tables import Table, listing
+from ..targets import FEW, TASKS, Target, decide, split
+from ..training import DivergenceError
+from .options import (
+    add_kernels,
+    add_network,
+    as_columns,
+    check_outputs,
+    columns,
+    count,
+    fields,
+    positive,
+    seed,
+    share,
+    single,
+    weight,
+)
 
 __all__ = ["add"]
 
@@ -47,7 +62,12 @@ def add(subparsers: Any) -> None:
     data = parser.add_argument_group("data")
     data.add_argument("data", metavar="DATA", help="CSV with a header, NPZ, or Parquet")
     data.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
-    data.add_argument("--task", choices=tuple(TASKS), help="inferred from the target column by default")
+    data.add_argument(
+        "--task",
+        choices=tuple(TASKS),
+        help="inferred from the target column by default: two different values are binary, texts and at most "
+        f"{FEW} different whole numbers multiclass, other numbers a regression",
+    )
     data.add_argument(
         "--drop",
         type=columns,
@@ -64,20 +84,24 @@ def add(subparsers: Any) -> None:
         metavar="A,B",
         help="numbers that are categories, written like those of --drop",
     )
-    data.add_argument("--impute", choices=IMPUTATIONS, help="fill missing values; an error by default")
+    data.add_argument(
+        "--impute",
+        choices=IMPUTATIONS,
+        help="fill missing values, those of categories always with the most frequent one; an error by default",
+    )
     data.add_argument(
         "--validation-fraction", type=share, default=0.2, metavar="F", help="rows held out (default: 0.2)"
     )
     network = parser.add_argument_group("network")
     add_network(network)
     network.add_argument("--output", choices=("sigmoid", "softmax", "linear", "relu"), help="inferred by default")
-    network.add_argument("--l2", type=float, default=0.0, metavar="X", help="weight penalty (default: 0)")
+    network.add_argument("--l2", type=weight, default=0.0, metavar="X", help="weight penalty (default: 0)")
     network.add_argument("--dropout", type=share, default=0.0, metavar="F", help="of hidden units (default: 0)")
     training = parser.add_argument_group("training")
     training.add_argument("--optimizer", choices=tuple(OPTIMIZERS), default="adam", help="(default: adam)")
-    training.add_argument("--learning-rate", type=float, metavar="X", help="the optimizer's own by default")
-    training.add_argument("--clip-value", type=float, metavar="X", help="limit of every number of the gradient")
-    training.add_argument("--clip-norm", type=float, metavar="X", help="limit of the norm of the whole gradient")
+    training.add_argument("--learning-rate", type=positive, metavar="X", help="the optimizer's own by default")
+    training.add_argument("--clip-value", type=positive, metavar="X", help="limit of every number of the gradient")
+    training.add_argument("--clip-norm", type=positive, metavar="X", help="limit of the norm of the whole gradient")
     training.add_argument("--epochs", type=count, default=100, metavar="N", help="(default: 100)")
     training.add_argument(
         "--batch-size", type=count, metavar="N", help=f"(default: {BATCH}, or all rows if there are fewer)"
@@ -88,7 +112,7 @@ def add(subparsers: Any) -> None:
         metavar="PATIENCE",
         help="stop after so many epochs without a lower held-out cost, and restore the best",
     )
-    training.add_argument("--seed", type=int, default=0, metavar="N", help="fixes all that is random (default: 0)")
+    training.add_argument("--seed", type=seed, default=0, metavar="N", help="fixes all that is random (default: 0)")
     add_kernels(training)
     parser.add_argument(
         "-o",
@@ -101,20 +125,17 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read, train, report, save."""
-    check_writable(arguments.model)
+    check_outputs({"-o": arguments.model}, {"DATA": arguments.data})
+    _check_replaced(arguments.model)
     if arguments.early_stopping and not arguments.validation_fraction:
         raise ValueError("--early-stopping needs rows held out, got --validation-fraction 0")
     optimizer = _optimizer(arguments)  # now: what is wrong with its numbers needs no data to be seen
     table = read_table(arguments.data)
     target, output, values = decide(table, arguments.target, arguments.task, arguments.output, arguments.loss)
-    _check_columns(table, "--drop", arguments.drop)
-    _check_columns(table, "--categorical", arguments.categorical)
-    if arguments.target in arguments.drop:
-        raise ValueError(f"--drop names the target {arguments.target!r}")
+    used = _used(arguments, table)
     training, held = split(values, bool(target.labels), arguments.validation_fraction, arguments.seed)
     _check_batch_size(arguments.batch_size, len(training))
     target = target.standardized(values[training], output, arguments.loss)
-    used = [name for name in table.names if name != target.name and name not in arguments.drop]
     features, left_out = learn_features(table, used, training, arguments.impute, arguments.categorical)
     X, unknown = encode(features, table, arguments.dtype, ignore_unknown=True)
     Y = target.for_network(values, arguments.dtype)
@@ -123,8 +144,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     left_out |= {name: "dropped" for name in arguments.drop}
     print(fields(_about_data(arguments, table, target, training, held)))
-    notes = _notes(doubtful(table, features, training, arguments.categorical))
-    print(fields(_about_columns(model, left_out, unknown) + notes))
+    notes = _about_classes(arguments, table, target)
+    notes += _notes(doubtful(table, features, training, arguments.categorical))
+    print(fields(_about_columns(table, model, left_out, unknown) + notes))
     print(f"\n{network.shapes()}\n")
     sys.stdout.flush()  # whoever reads a pipe sees it before training, too
     compiled, started = compile_seconds(), time.perf_counter()
@@ -136,6 +158,34 @@ def run(arguments: argparse.Namespace) -> int:
         print(fields(_about_held_out(arguments, model, X, Y, values, training, held)))
     print(fields([("saved", arguments.model)]))
     return 130 if history.stopped == "interrupted" else 0
+
+
+def _check_replaced(path: str) -> None:
+    """A file that is there already must be a model: anything else was not meant to be replaced by one."""
+    if os.path.isfile(path) and os.path.getsize(path) and not is_model(path):
+        raise ValueError(
+            f"-o {path} is there already and is not a jitprop model; give a new name, or that of a model to replace"
+        )
+
+
+def _used(arguments: argparse.Namespace, table: Table) -> list[str]:
+    """The columns to learn from, if what the options say of columns makes sense together."""
+    _check_columns(table, "--drop", arguments.drop)
+    _check_columns(table, "--categorical", arguments.categorical)
+    if arguments.target in arguments.drop:
+        raise ValueError(f"--drop names the target {arguments.target!r}")
+    if arguments.target in arguments.categorical:
+        raise ValueError(
+            f"--categorical names the target {arguments.target!r}; --task multiclass makes classes of its values"
+        )
+    both = [name for name in arguments.categorical if name in arguments.drop]
+    if both:
+        raise ValueError(f"--drop and --categorical both name {listing(both)}; give each column to one of them")
+    used = [name for name in table.names if name != arguments.target and name not in arguments.drop]
+    if not used:
+        why = "--drop names all of them" if arguments.drop else "there is none beside the target"
+        raise ValueError(f"{table.source}: no column is left to learn from ({why})")
+    return used
 
 
 def _check_columns(table: Table, option: str, given: list[str]) -> None:
@@ -185,15 +235,19 @@ def _fit(
     held: np.ndarray,
 ) -> History:
     stop = [EarlyStopping(patience=arguments.early_stopping)] if arguments.early_stopping else []
-    return network.fit(
-        X.T[training].T,  # the rows of a C-contiguous array: no further copy is made
-        Y[training],
-        epochs=arguments.epochs,
-        batch_size=arguments.batch_size or min(BATCH, len(training)),
-        optimizer=optimizer,
-        validation_data=(X.T[held].T, Y[held]) if len(held) else None,
-        callbacks=stop,
-    )
+    try:
+        return network.fit(
+            X.T[training].T,  # the rows of a C-contiguous array: no further copy is made
+            Y[training],
+            epochs=arguments.epochs,
+            batch_size=arguments.batch_size or min(BATCH, len(training)),
+            optimizer=optimizer,
+            validation_data=(X.T[held].T, Y[held]) if len(held) else None,
+            callbacks=stop,
+        )
+    except DivergenceError as error:  # its advice is for Python: here numbers are standardized, and no network is left
+        advice = "Nothing is saved. Try a smaller --learning-rate, or --clip-norm 1"
+        raise DivergenceError(f"{error.cause}. {advice}.", error.history) from None
 
 
 def _about_data(
@@ -206,14 +260,17 @@ def _about_data(
     return [("data", f"{arguments.data}, {rows}"), ("target", f"{target.name}, {task}")]
 
 
-def _about_columns(model: TableModel, left_out: dict[str, str], unknown: dict[str, int]) -> list[tuple[str, str]]:
+def _about_columns(
+    table: Table, model: TableModel, left_out: dict[str, str], unknown: dict[str, int]
+) -> list[tuple[str, str]]:
     width = sum(feature.width for feature in model.features)
     lines = [("columns", f"{len(model.features)} used, as {width} rows of X")]
     for feature in model.features[:SHOWN]:
         text = f"{feature.name}: {feature.describe()}"
-        if feature.fill is not None:
+        missing = 0 if feature.fill is None else int(table[feature.name].missing.sum())
+        if missing:
             filled = repr(feature.fill) if isinstance(feature.fill, str) else f"{feature.fill:.4g}"
-            text += f"; missing: {filled}"
+            text += f"; {missing} missing, filled with {filled}"
         if feature.name in unknown:
             text += f"; {unknown[feature.name]} held-out values not in the training part"
         lines.append(("", text))
@@ -223,6 +280,15 @@ def _about_columns(model: TableModel, left_out: dict[str, str], unknown: dict[st
     if len(left_out) > SHOWN:
         lines.append(("", f"... and {len(left_out) - SHOWN} more left out"))
     return lines
+
+
+def _about_classes(arguments: argparse.Namespace, table: Table, target: Target) -> list[tuple[str, str]]:
+    """Few different numbers are taken as classes: whoever wants to predict a number must know."""
+    inferred = arguments.task is None and arguments.output is None
+    if not inferred or len(target.labels) < 3 or table[target.name].numbers()[1].any():
+        return []
+    told = f"{len(target.labels)} different numbers, taken as classes; to predict a number: --task regression"
+    return [("note", f"{target.name}: {told}")]
 
 
 def _notes(doubts: dict[str, str]) -> list[tuple[str, str]]:
@@ -239,7 +305,8 @@ def _about_training(
     arguments: argparse.Namespace, history: History, seconds: float, compiled: float
 ) -> list[tuple[str, str]]:
     whole = f" of {arguments.epochs}" if history.stopped == "interrupted" else ""
-    done = f"{len(history)}{whole} epochs of {arguments.optimizer} in {seconds:.2f} s"
+    epochs = "epoch" if len(history) == 1 and not whole else "epochs"
+    done = f"{len(history)}{whole} {epochs} of {arguments.optimizer} in {seconds:.2f} s"
     if compiled:
         done += f" after compiling for {compiled:.1f} s"
     if history.stopped == "early":
