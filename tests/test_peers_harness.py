@@ -74,7 +74,7 @@ def test_options(peers):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--networks", "tiny,huge"], "unknown network 'huge'; accepted: six, others, all, tiny"),
+        (["--networks", "tiny,huge"], "unknown network 'huge'; accepted: six, others, more, all, tiny"),
         (["--frameworks", "numpy,tensorflow"], "unknown framework 'tensorflow'; accepted: jitprop, torch"),
         (["--optimizer", ""], "unknown optimizer ''; accepted: sgd, adam"),
         (["--task", "sleep"], "unknown task 'sleep'; accepted: train, predict-one"),

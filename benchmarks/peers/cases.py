@@ -63,8 +63,29 @@ OTHERS = {
     "full": Network((30, 64, 64, 1), 5000, 5000),
     "full-wide": Network((784, 100, 10), 4000, 4000),
 }
-NETWORKS = {**SIX, **OTHERS}
-GROUPS = {"six": list(SIX), "others": list(OTHERS), "all": list(NETWORKS)}
+# In search of weak spots: data sets that many know, and shapes between the others.
+MORE = {
+    "cat-logistic": Network((12288, 1), 209, 209, predicted=209),
+    "cancer": Network((30, 1), 569, 569),
+    "planar": Network((2, 4, 1), 400, 400),
+    "iris": Network((4, 10, 3), 120, 120),
+    "adult": Network((8, 16, 1), 32, 3200),
+    "covertype": Network((54, 128, 128, 7), 512, 51200),
+    "years": Network((90, 256, 1), 1024, 51200),
+    "higgs": Network((28, 300, 300, 1), 128, 12800),
+    "softmax-full": Network((784, 10), 10000, 10000),
+    "genes": Network((5000, 1000, 10), 64, 640),
+    "curve": Network((1, 64, 64, 1), 1000, 1000),
+    "colours": Network((3072, 200, 10), 200, 2000),
+    "long": Network((20000, 10, 1), 30, 300),
+    "classes": Network((200, 400, 1000), 100, 2000),
+    "vocabulary": Network((300, 2000), 64, 1280),
+    "two": Network((100, 100, 10), 2, 400),
+    "one-deep": Network((32, 32, 32, 32, 1), 1, 200),
+    "odd24": Network((256, 256, 16), 24, 2400),
+}
+NETWORKS = {**SIX, **OTHERS, **MORE}
+GROUPS = {"six": list(SIX), "others": list(OTHERS), "more": list(MORE), "all": list(NETWORKS)}
 
 
 @dataclass(frozen=True)
