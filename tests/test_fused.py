@@ -104,14 +104,16 @@ def test_random_cases_agree_with_numpy(monkeypatch, first):
         assert type(plans[0]) is PiecePlan or max(tasks for _, tasks in threads.regions) == 3
 
 
-@pytest.mark.parametrize("units", [(300, 1), (300, 20, 1), (40, 1)], ids=str)
+@pytest.mark.parametrize("units", [(300, 1), (300, 20, 1), (40, 1), (2, 4, 1)], ids=str)
 def test_sums_over_many_examples_keep_their_digits(units):
     """All terms have one sign mostly: of 30000 added one after the other, three digits would be lost."""
     case = Case(units, 30_000, 30_000, head=("linear", "squared_error"), rule="sgd", dtype="float32")
     like, state, X, Y, order, table, _ = case.arrays()
     found = []
     for dtype, kernels in (("float32", jit), ("float64", vectorized)):
-        arrays = [np.zeros(p.shape, dtype) + np.asarray(0.01 * (i == 2), dtype) for i, p in enumerate(like)]
+        arrays = [np.zeros(p.shape, dtype) for p in like]
+        if len(units) > 2:
+            arrays[1][:], arrays[2][:] = 1, 0.01
         kernels.train_epoch(
             arrays, np.asarray(X + 1, dtype, order="F"), np.asarray(Y + 1, dtype), order, 30_000,
             ["relu"] * (len(units) - 2), *case.head, "sgd", state, table,
@@ -119,6 +121,20 @@ def test_sums_over_many_examples_keep_their_digits(units):
         found.append(arrays)
     for array, reference in zip(*found, strict=True):
         assert np.abs(array - reference).max() <= 12 * np.finfo(np.float32).eps * np.abs(reference).max()
+
+
+def test_one_output_adds_like_terms_in_pieces():
+    """The error of a chain grows with its length where all terms are alike: at most that of 4096 on any processor."""
+    m, eps = 32_768, np.finfo(np.float32).eps
+    case = Case((2, 4, 1), m, m, head=("linear", "squared_error"), rule="sgd", dtype="float32")
+    like, state, X, _, order, table, _ = case.arrays()
+    for target in np.linspace(0.1, 0.9, 15, dtype=np.float32):
+        arrays = [np.zeros(p.shape, np.float32) for p in like]
+        arrays[1][:] = 1  # so that A[1] is 1
+        Y = np.full((1, m), target)
+        jit.train_epoch(arrays, X, Y, order, m, ["relu"], *case.head, "sgd", state, table)
+        step = arrays[3][0, 0]  # of b2, whose gradient is that of each number of W2
+        assert np.abs(arrays[2] / step - 1).max() <= 128 * eps
 
 
 def serial(monkeypatch, case, **changes):

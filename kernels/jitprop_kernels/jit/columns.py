@@ -4,7 +4,7 @@ Three arrays stand for a hidden layer l::
 
     G   Z[l], which the activation overwrites with g'(Z[l]), times the mask of dropout
     A   A[l], which going back overwrites with dZ[l] = (W[l+1]^T dZ[l+1]) * G
-    T   A[l] with examples as rows, from which dW[l+1] is summed
+    T   A[l] with examples as rows, from which dW[l+1] is summed, unless that is one row (see `one_unit`)
 
 Of relu without dropout, A alone tells g' (see `tile`): A stays what it is, and G takes dZ[l].
 
@@ -335,7 +335,7 @@ class ColumnPlan(Plan):
         record = optimizers.update_record(*places, self.running, False)
         k, D, out = self.units[l - 1], (A, row, panel), self.address[f"dW{l}"]
         tape.add(
-            *bias_gradients(self.dtype, self.tile, k, count, whole, D, out, record, True, self.update, weights=dZ)
+            *bias_gradients(self.dtype, self.tile, k, count, whole, D, out, record, True, self.update, factors=dZ)
         )
 
     def layer_sums(self, tape, l, count, whole, threads):

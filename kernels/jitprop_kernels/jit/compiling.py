@@ -259,7 +259,7 @@ def _start_threads() -> None:
     try:
         numba.get_num_threads()
     finally:
-        del os.environ[setting]
+        os.environ.pop(setting, None)  # gone where another Python thread was here at the same time
 
 
 def set_num_threads(n: int) -> None:

@@ -32,7 +32,7 @@ _WAITING = 8192  # bytes of dW that wait for the update
 _STREAM = 2_097_152  # numbers of W that are better read from end to end
 _FIRST_LEVEL = 32_768  # bytes of a first level of cache
 _FEW = 4  # units of which plain loops make the gradients
-_SUMMED, _PAGE = 8192, 4096  # bytes of their sums, and of a page of memory
+_SUM_BYTES, _PAGE = 8192, 4096  # of the sums of these that stay in the first level of cache, and of a page of memory
 _STEP_ENTRY = 6  # of `optimizers.update_record`
 _RATE, _DECAY, _SHARE = (COEFFICIENTS.index(name) for name in ("rate", "decay", "gradient_share"))
 
@@ -361,7 +361,7 @@ def _few_gradients(record, t, tasks, one):
 def _few(dtype, n, k, count, whole, threads, D, B, C, parameter, update, direct):
     """`weight_gradients` of few units in plain loops; sums of a piece of a row stay in the first level of cache."""
     grain = vector_length(dtype.itemsize)
-    width = min(min(_PAGE, _SUMMED // n) // dtype.itemsize // grain * grain, _most(k, grain, threads))
+    width = min(min(_PAGE, _SUM_BYTES // n) // dtype.itemsize // grain * grain, _most(k, grain, threads))
     record = [n, k, count, whole, width, grain, *D, B[0], B[2], *C, update, direct, 0, 0, *parameter]
     return compiled_task(_few_gradients, dtype), record, 17, 2 * n * width * dtype.itemsize + _PAGE
 
@@ -407,7 +407,7 @@ def _outer(dtype, n, k, count, whole, D, B, C, parameter, update, direct):
 
 
 def _bias_gradients(record, t, tasks, one):
-    n, count, whole, NR, d, d_row, d_panel, weights, out, update, flat = unpack(record, 11)
+    n, count, whole, NR, d, d_row, d_panel, factors, out, update, flat = unpack(record, 11)
     size = size_of(one)
     i0, i1 = part(n, t, tasks)
     db = vector_at(out, n, one)
@@ -422,7 +422,7 @@ def _bias_gradients(record, t, tasks, one):
             db[i] = cast(db[i] / whole, one)
     else:
         panel_sums(
-            d + i0 * d_row * size, d_row, d_panel, weights, count, NR, out + i0 * size, i1 - i0, 1.0 / whole, one
+            d + i0 * d_row * size, d_row, d_panel, factors, count, NR, out + i0 * size, i1 - i0, 1.0 / whole, one
         )
     if update == 0 or i0 == i1:
         return
@@ -432,14 +432,14 @@ def _bias_gradients(record, t, tasks, one):
         call_address(update, record + 11 * 8, i0, 0, out + i0 * size, 1, i1 - i0, 1)
 
 
-def bias_gradients(dtype, tile, n, count, whole, D, out, parameter, flat, update=0, weights=0):
+def bias_gradients(dtype, tile, n, count, whole, D, out, parameter, flat, update=0, factors=0):
     """The task db = 1/m sum of dZ over `count` of m = `whole` examples, then the update.
 
     D is (address, numbers from row to row, numbers from panel to panel); where the first is 1, examples are rows, and
     the second is the distance from one to the next. `flat` tells that b and its averages are
     contiguous, so that they may be updated as one row.
 
-    The same is dW of one unit, with A_prev in place of dZ, and at `weights` dZ of the unit, by which examples count.
+    The same is dW of one unit, with A_prev in place of dZ, and at `factors` dZ of the unit.
     """
-    record = [n, count, whole, tile.NR, *D, weights, out, update, int(flat), *parameter]
+    record = [n, count, whole, tile.NR, *D, factors, out, update, int(flat), *parameter]
     return compiled_task(_bias_gradients, dtype), record

@@ -25,7 +25,8 @@ _CHEAPER = 2  # how many times as many units of all examples there must be as we
 _LEAST = 96  # examples of a batch
 _PIECE = 128  # examples of a piece, where there are more than two
 _BYTES = 2**19  # of the activations of a piece, that it stays in cache
-_MEMORY = 4  # how many times the gradients of all pieces must fit into the activations of the batch
+# How many times the gradients of all pieces, but for one that makes their number even, must fit into the activations.
+_MEMORY = 4
 _TASKS = 32_768  # of all pieces, six for each layer: each is written in Python once
 _MOST = 256  # pieces
 _GRAIN = 16  # numbers of parameters that are not shared, a cache line
