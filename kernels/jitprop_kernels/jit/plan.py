@@ -140,7 +140,8 @@ class Plan:
         """How many threads a step of `count` examples is worth."""
         weights = sum(n * k for k, n in zip(self.units, self.units[1:], strict=False))
         first, *hidden, last = self.units
-        activations = (0 if self.in_place else first) + 2 * sum(hidden) + last
+        gathered = 0 if self.in_place or (self.by_features and not self.rates[0]) else first
+        activations = gathered + 2 * sum(hidden) + last
         passed = count * activations + weights - (first * self.units[1] if self.by_units or self.by_features else 0)
         return share(count * weights - CROSSING * passed, SPAWN)
 
