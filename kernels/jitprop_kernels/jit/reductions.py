@@ -19,7 +19,7 @@ from .vectors import I64, Vectors, call_address, cast, float_of, size_of, unpack
 __all__ = ["PIECE", "add_pieces", "dot", "inner", "panel_sums", "row_products", "squares"]
 
 PIECE = 32768  # numbers of a long sum that one thread adds up
-_WEIGHTED = 4096  # columns of panels, each times a number, that are added up in one chain for every row
+_COLUMNS = 4096  # of panels that are added up in one chain for each row
 
 _AT_ONCE = 2048  # numbers of pieces that are added up, then used
 _TOGETHER = 8  # rows of panels that are summed side by side
@@ -171,10 +171,10 @@ def panel_sums(x, row, panel, y, count, NR, out, n, scale, one):
 
     Where the address y is not 0, columns are multiplied by the numbers there. A long sum is taken in pieces.
     """
-    size, together, piece = size_of(one), min(_TOGETHER, NR // NV), PIECE if y == 0 else _WEIGHTED
+    size, together = size_of(one), min(_TOGETHER, NR // NV)
     for i in range(0, n, together):
-        for e in range(0, count, piece):
-            place, terms, rows = x + (e // NR * panel + i * row) * size, min(piece, count - e), min(together, n - i)
+        for e in range(0, count, _COLUMNS):
+            place, terms, rows = x + (e // NR * panel + i * row) * size, min(_COLUMNS, count - e), min(together, n - i)
             target, factor = out + i * size, cast(scale, one)
             if y == 0:
                 _panel_sums(place, row * size, panel * size, y, terms, rows, target, e, factor)
